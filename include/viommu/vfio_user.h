@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: BSD-3-Clause OR GPL-2.0-only */
+/*
+ * viommu/vfio_user.h - serves a PCI function to a VMM over a vfio-user socket
+ * (protocol 0.0, as QEMU 10.1+ and Cloud Hypervisor speak it).
+ *
+ * One server: one function, one listening socket, one client at a time. When
+ * the client goes, its memory is forgotten, the function is reset, and the next
+ * client may come. A malformed message ends the connection with a logged
+ * reason, never the process.
+ *
+ * The server never blocks: poll viommu_vfu_fd() for input, then call
+ * viommu_vfu_process().
+ *
+ * Threads: one thread per server at a time; different servers are independent.
+ */
+#ifndef VIOMMU_VFIO_USER_H
+#define VIOMMU_VFIO_USER_H
+
+#include <viommu/base.h>
+#include <viommu/mem.h>
+#include <viommu/pci.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct viommu_vfu;
+
+struct viommu_vfu_config {
+	const char *name; /* for messages, e.g. "iommu"; copied */
+	/* A path to listen on (an existing socket there that nobody serves is
+	 * replaced), or a listening descriptor, consumed on success. */
+	const char *path;
+	int listen_fd; /* -1: use path */
+};
+
+struct viommu_vfu_ops {
+	/* All optional. */
+	void (*connected)(void *opaque);
+	/* After memory, interrupts and the function's state are gone. */
+	void (*disconnected)(void *opaque, const char *reason);
+	/* The VMM's reset of the function (DEVICE_RESET). The function itself
+	 * is reset by the server through viommu_pci_reset(). */
+	void (*system_reset)(void *opaque);
+};
+
+/*
+ * pci and mem stay the caller's and must outlive the server. The server fills
+ * and empties mem with what the VMM maps.
+ * Result: 0, -EINVAL, -ENOMEM, -EADDRINUSE (somebody serves that path), or what
+ * socket(2), bind(2), listen(2) gave.
+ */
+VIOMMU_API int viommu_vfu_create(const struct viommu_vfu_config *config,
+				 struct viommu_pci *pci, struct viommu_mem *mem,
+				 const struct viommu_vfu_ops *ops, void *opaque,
+				 const struct viommu_alloc *alloc,
+				 const struct viommu_log *log, struct viommu_vfu **out);
+/* Ends the connection, unlinks the path. NULL is allowed. */
+VIOMMU_API void viommu_vfu_destroy(struct viommu_vfu *vfu);
+
+/* A descriptor that is readable when there is something to process. Stays the
+ * server's; the same for its whole life. */
+VIOMMU_API int viommu_vfu_fd(const struct viommu_vfu *vfu);
+
+/*
+ * Handles up to `budget` messages. Result: number handled (0: nothing to do),
+ * or -EAGAIN: a reply waits for guest memory to be released, call again in a
+ * millisecond or when transfers have finished.
+ */
+VIOMMU_API int viommu_vfu_process(struct viommu_vfu *vfu, unsigned budget);
+
+VIOMMU_API bool viommu_vfu_is_connected(const struct viommu_vfu *vfu);
+
+struct viommu_vfu_stats {
+	uint64_t messages, posted_writes, connections, protocol_errors;
+	uint64_t dma_maps, dma_unmaps, irqs;
+};
+VIOMMU_API void viommu_vfu_get_stats(const struct viommu_vfu *vfu,
+				     struct viommu_vfu_stats *out);
+
+#ifdef __cplusplus
+}
+#endif
+#endif /* VIOMMU_VFIO_USER_H */

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: BSD-3-Clause OR GPL-2.0-only */
+/*
+ * Every limit of the library, with what happens when it is hit. Each is tested
+ * at the limit and one past it (tests/unit, tests/conformance).
+ */
+#ifndef VIOMMU_LIB_LIMITS_H
+#define VIOMMU_LIB_LIMITS_H
+
+/* Domains and mappings: the request is answered NOMEM. */
+#define LIMIT_DOMAINS  65536u
+#define LIMIT_MAPPINGS (4u << 20) /* a device, all domains */
+/* Endpoints and aliases of a device: viommu_endpoint_add() gives -ENOSPC. */
+#define LIMIT_ENDPOINTS	       4096u
+#define LIMIT_ENDPOINT_ALIASES 8u
+/* Reserved regions of one endpoint: -ENOSPC. */
+#define LIMIT_RESV_REGIONS 1024u
+/* DMA contexts of one endpoint: viommu_dma_create() gives -ENOSPC. */
+#define LIMIT_DMA_CONTEXTS 64u
+/* Regions in a guest-memory table: viommu_mem_add() gives -ENOSPC. */
+#define LIMIT_MEM_REGIONS 1024u
+/* Faults recorded and not yet reported: dropped and counted. */
+#define LIMIT_FAULTS_PENDING 256u
+
+#endif
