@@ -1,17 +1,74 @@
 # SPDX-License-Identifier: BSD-3-Clause OR GPL-2.0-only
-# A thin front on meson; every target can be run again and again.
-BUILD ?= build
-MESON_SETUP = meson setup --reconfigure
-.PHONY: all setup check
+# A thin front: each target is one script or one meson call. `make help` lists them.
+BUILD         ?= build
+FUZZ_SECONDS  ?= 20
+SOAK_SECONDS  ?= 600
+SANITIZE_ASAN  = -Db_sanitize=address,undefined -Db_lundef=false
+SANITIZE_TSAN  = -Db_sanitize=thread -Db_lundef=false
+export VIOMMU_BUILD = $(abspath $(BUILD))
 
-all: setup
-	@test -d $(BUILD)/release || meson setup $(BUILD)/release --buildtype=release >/dev/null
-	@ninja -C $(BUILD)/release
+.PHONY: all help setup release asan tsan clang lab run check test bench bench-guest \
+	fuzz soak lint format docs clean
+
+all: release
+
+help:
+	@sed -n 's/^## //p' Makefile
+
+## make run          boot a stock Linux guest behind our virtio-iommu, print one table
+run: release lab
+	@tools/main-job
+
+## make test         every test a plain machine can run, guests included (about 30 min)
+test: setup
+	@tools/test all
+
+## make check        unit, model and conformance tests, under a minute
+check: setup
+	@tools/test check
+
+## make bench        micro-benchmarks against their baselines; build/bench/*.json
+bench: release
+	@tools/bench
+
+## make bench-guest  the published guest matrix; build/bench/guest.json
+bench-guest: release lab
+	@build/release/cli/viommu bench
+
+## make fuzz         every fuzz target for FUZZ_SECONDS
+fuzz: setup
+	@tools/fuzz $(FUZZ_SECONDS)
+
+## make soak         the stale-translation hunt for SOAK_SECONDS
+soak: release
+	@$(BUILD)/release/tests/model/soak_stale $(SOAK_SECONDS)
+
+## make lint         layering, headers, symbols, globals, style, formatting
+lint: setup
+	@tools/lint
+
+## make format       clang-format over the tree
+format: setup
+	@tools/format
+
+## make release      an optimised build in build/release
+release: setup
+	@tools/configure release --buildtype=release && ninja -C $(BUILD)/release
+
+asan: setup
+	@tools/configure asan $(SANITIZE_ASAN) && ninja -C $(BUILD)/asan
+
+tsan: setup
+	@tools/configure tsan $(SANITIZE_TSAN) && ninja -C $(BUILD)/tsan
+
+clang: setup
+	@CC=clang tools/configure clang && ninja -C $(BUILD)/clang
+
+lab: setup
+	@tools/lab/prepare
 
 setup:
-	@if [ -x tools/setup ]; then tools/setup --quiet; fi
+	@tools/setup --quiet
 
-# Unit, model and conformance tests under the address and UB sanitizers.
-check: setup
-	@test -d $(BUILD)/asan || meson setup $(BUILD)/asan -Db_sanitize=address,undefined -Db_lundef=false >/dev/null
-	@meson test -C $(BUILD)/asan --no-suite interop --print-errorlogs
+clean:
+	rm -rf $(BUILD)
