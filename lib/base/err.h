@@ -8,7 +8,7 @@
 #ifndef VIOMMU_LIB_ERR_H
 #define VIOMMU_LIB_ERR_H
 
-#include <errno.h>
+#include "base/errno.h"
 
 #include "base/probe.h"
 
