@@ -13,6 +13,6 @@
 #include "base/probe.h"
 
 #define err(value, reason)                                                               \
-	(PROBE4(error, __FILE__, __LINE__, (value), (reason)), -(value))
+	((void)PROBE4(error, __FILE__, __LINE__, (value), (reason)), -(value))
 
 #endif
