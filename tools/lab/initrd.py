@@ -173,7 +173,7 @@ def compile_guest(out):
     common = [s for s in sources if s not in mains]
     out.mkdir(parents=True, exist_ok=True)
     for source in mains:
-        run(["gcc", "-std=gnu11", "-O2", "-g0", "-Wall", "-Wextra", "-Werror", "-static",
+        run(["gcc", "-std=gnu11", "-D_GNU_SOURCE", "-O2", "-g0", "-Wall", "-Wextra", "-Werror", "-static",
              "-s", "-o", out / source.stem, source, *common])
     return [out / s.stem for s in mains]
 
