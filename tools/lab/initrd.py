@@ -174,7 +174,7 @@ def compile_guest(out):
     out.mkdir(parents=True, exist_ok=True)
     for source in mains:
         run(["gcc", "-std=gnu11", "-D_GNU_SOURCE", "-O2", "-g0", "-Wall", "-Wextra", "-Werror", "-static",
-             "-s", "-o", out / source.stem, source, *common])
+             "-pthread", "-s", "-o", out / source.stem, source, *common])
     return [out / s.stem for s in mains]
 
 
