@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #define PAGE 4096
+#define SAMPLE 256 /* of the device's buffer: each word is a round trip */
 #define SECRET 0x5a
 
 static const char usage[] =
@@ -117,20 +118,20 @@ static int all_bytes(const uint8_t *data, uint8_t value, size_t len)
 static int try_forbidden(struct dmatest *d, const struct dmatest_op *op, const uint8_t *page)
 {
 	struct dmatest_result r;
-	uint8_t taken[PAGE] = { 0 };
+	uint8_t taken[SAMPLE] = { 0 };
 	const char *verdict = "blocked";
 
-	dmatest_load(d, taken, PAGE);
+	dmatest_load(d, 0, taken, SAMPLE);
 	if (dmatest_run(d, op, &r)) {
 		printf("command=%s verdict=timeout\n", names[op->command]);
 		return 1;
 	}
-	dmatest_store(d, taken, PAGE);
+	dmatest_store(d, 0, taken, SAMPLE);
 	if (r.error != DT_EFAULT)
 		verdict = "not-blocked";
 	else if (!all_bytes(page, SECRET, PAGE))
 		verdict = "memory-changed";
-	else if (!all_bytes(taken, 0, PAGE))
+	else if (!all_bytes(taken, 0, SAMPLE))
 		verdict = "memory-leaked";
 	printf("command=%s iova=%#" PRIx64 " error=%u fault=%#" PRIx64 " done=%" PRIu64
 	       " verdict=%s\n",

@@ -86,22 +86,22 @@ int dmatest_check(struct dmatest *d)
 }
 
 /* Four bytes at a time: the device takes no memcpy's odd accesses. */
-void dmatest_load(struct dmatest *d, const void *data, uint32_t len)
+void dmatest_load(struct dmatest *d, uint32_t at, const void *data, uint32_t len)
 {
-	uint32_t at, word;
+	uint32_t done, word;
 
-	for (at = 0; at < len; at += 4) {
-		memcpy(&word, (const char *)data + at, 4);
-		dmatest_set32(d, DMATEST_BUFFER + at, word);
+	for (done = 0; done < len; done += 4) {
+		memcpy(&word, (const char *)data + done, 4);
+		dmatest_set32(d, DMATEST_BUFFER + at + done, word);
 	}
 }
 
-void dmatest_store(struct dmatest *d, void *data, uint32_t len)
+void dmatest_store(struct dmatest *d, uint32_t at, void *data, uint32_t len)
 {
-	uint32_t at, word;
+	uint32_t done, word;
 
-	for (at = 0; at < len; at += 4) {
-		word = dmatest_get32(d, DMATEST_BUFFER + at);
-		memcpy((char *)data + at, &word, 4);
+	for (done = 0; done < len; done += 4) {
+		word = dmatest_get32(d, DMATEST_BUFFER + at + done);
+		memcpy((char *)data + done, &word, 4);
 	}
 }

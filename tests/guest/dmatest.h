@@ -79,7 +79,8 @@ int dmatest_wait(struct dmatest *d, struct dmatest_result *r);
 int dmatest_run(struct dmatest *d, const struct dmatest_op *op, struct dmatest_result *r);
 /* 0 when the registers are a dmatest's, else -ENODEV. */
 int dmatest_check(struct dmatest *d);
-void dmatest_load(struct dmatest *d, const void *data, uint32_t len);
-void dmatest_store(struct dmatest *d, void *data, uint32_t len);
+/* To and from the device's buffer, from byte `at`; multiples of 4. */
+void dmatest_load(struct dmatest *d, uint32_t at, const void *data, uint32_t len);
+void dmatest_store(struct dmatest *d, uint32_t at, void *data, uint32_t len);
 
 #endif

@@ -171,8 +171,13 @@ class Result:
         """The lines that have these values; None as value: any."""
         return [line for line in self.lines if matches(line, want)]
 
+    @property
+    def skipped(self):
+        """Names of the jobs that could not run in this guest."""
+        return [line["job"] for line in self.find(status="77", job=None)]
+
     def as_dict(self):
-        return dataclasses.asdict(self)
+        return dict(dataclasses.asdict(self), skipped=self.skipped)
 
 
 def matches(line, want):
@@ -355,7 +360,7 @@ class Guest:
         elif not reason and end[-1]["status"] != "0":
             reason = "failed: " + ", ".join(
                 f"{line['job']} ({line['status']})" for line in lines
-                if "job" in line and line.get("status") != "0")
+                if "job" in line and line.get("status") not in ("0", "77"))
         return Result(not reason, reason, round(time.monotonic() - self.start, 3), lines,
                       blocks, self._save_console(bool(reason)), self.process.returncode,
                       self.accel)
@@ -463,7 +468,7 @@ def command():
         print(json.dumps(done.as_dict(), indent=1))
     else:
         show(done)
-    return 0 if done.ok else 1
+    return 1 if not done.ok else 77 if done.skipped else 0
 
 
 if __name__ == "__main__":
