@@ -39,21 +39,37 @@ struct viommu_pci_config {
 };
 
 struct viommu_pci_ops {
-	/* len is 1, 2, 4 or 8, naturally aligned, inside the BAR. */
+	/* len is 1, 2, 4 or 8, naturally aligned, inside the BAR. The MSI-X
+	 * table and PBA are answered before they get here. Needed if there is
+	 * a BAR. */
 	uint64_t (*bar_read)(void *opaque, unsigned bar, uint64_t offset, unsigned len);
 	void (*bar_write)(void *opaque, unsigned bar, uint64_t offset, unsigned len,
 			  uint64_t value);
-	/* Function level reset, bus reset or the VMM's reset. */
+	/* Function level reset, bus reset or the VMM's reset; configuration
+	 * space and interrupts are reset already. May be NULL. */
 	void (*reset)(void *opaque);
 	/* The command register changed (bus master, memory enable). May be NULL. */
 	void (*command_changed)(void *opaque, uint16_t command);
 };
 
-/* Who takes interrupts: the transport. Both may be called on any thread that
- * drives the function. */
+/* Who takes interrupts: the transport. Called on any thread that drives the
+ * function; must not call back into it, viommu_pci_msix_get() excepted. */
 struct viommu_pci_irq_ops {
 	void (*msix)(void *opaque, unsigned vector);
-	void (*intx)(void *opaque, bool asserted);
+	void (*intx)(void *opaque, bool asserted); /* edges of the pin */
+	/* Address, data or mask of a vector changed. May be NULL. */
+	void (*msix_changed)(void *opaque, unsigned vector);
+	/* The transport keeps the MSI-X table itself (a vfio-user client does):
+	 * masks of the table in the BAR are ignored, nothing becomes pending. */
+	bool keeps_msix_table;
+};
+
+/* What a transport needs to deliver a vector. */
+struct viommu_pci_msix_entry {
+	uint64_t address;
+	uint32_t data;
+	bool masked; /* by itself, by the function mask, or MSI-X is off */
+	bool pending;
 };
 
 /* Result: 0, -EINVAL (field named in the log), -ENOMEM. */
@@ -61,13 +77,19 @@ VIOMMU_API int viommu_pci_create(const struct viommu_pci_config *config,
 				 const struct viommu_pci_ops *ops, void *opaque,
 				 const struct viommu_alloc *alloc,
 				 const struct viommu_log *log, struct viommu_pci **out);
+/* NULL is allowed. */
 VIOMMU_API void viommu_pci_destroy(struct viommu_pci *pci);
 
-/* Appends a capability of `len` bytes (body after the two header bytes), with a
- * mask of bits the guest may write (NULL: none). Returns its offset, -ENOSPC. */
+/*
+ * Appends a capability: the two header bytes and `len` bytes of body, which is
+ * copied, with a mask of the bits that the guest may write (NULL: none). To be
+ * called before the guest sees the function.
+ * Result: its offset; -ENOSPC: does not fit below 0x100; -EINVAL: len is 0.
+ */
 VIOMMU_API int viommu_pci_add_cap(struct viommu_pci *pci, uint8_t id, const void *body,
 				  const void *write_mask, unsigned len);
 
+/* As given at creation; the function's. */
 VIOMMU_API const struct viommu_pci_config *
 viommu_pci_get_config(const struct viommu_pci *pci);
 
@@ -85,16 +107,28 @@ VIOMMU_API int viommu_pci_bar_read(struct viommu_pci *pci, unsigned bar, uint64_
 VIOMMU_API int viommu_pci_bar_write(struct viommu_pci *pci, unsigned bar, uint64_t offset,
 				    const void *buf, unsigned len);
 
+/* Configuration space, MSI-X and the INTx pin as after power-on, then
+ * ops->reset. Not to be called from ops. */
 VIOMMU_API void viommu_pci_reset(struct viommu_pci *pci);
+/* Whether the guest lets the function access memory. */
 VIOMMU_API bool viommu_pci_bus_master(const struct viommu_pci *pci);
 
+/* ops is copied; NULL: nobody takes interrupts. If the pin is asserted, the new
+ * owner is told at once. */
 VIOMMU_API void viommu_pci_set_irq_ops(struct viommu_pci *pci,
 				       const struct viommu_pci_irq_ops *ops,
 				       void *opaque);
 /* Whether the guest has switched MSI-X on (else: INTx). */
 VIOMMU_API bool viommu_pci_msix_enabled(const struct viommu_pci *pci);
+/* A masked vector becomes pending and is delivered when it is unmasked. With
+ * MSI-X off, or no such vector, nothing happens. */
 VIOMMU_API void viommu_pci_raise_msix(struct viommu_pci *pci, unsigned vector);
+/* The level of the function's interrupt; shows in the status register, and on
+ * the pin unless INTx is disabled or MSI-X is on. Ignored without a pin. */
 VIOMMU_API void viommu_pci_set_intx(struct viommu_pci *pci, bool asserted);
+/* What the guest wrote for a vector. Result: 0, -EINVAL (no such vector). */
+VIOMMU_API int viommu_pci_msix_get(const struct viommu_pci *pci, unsigned vector,
+				   struct viommu_pci_msix_entry *out);
 
 #ifdef __cplusplus
 }
