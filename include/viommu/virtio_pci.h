@@ -24,14 +24,23 @@ struct viommu_virtio_pci;
 #define VIOMMU_VIRTIO_F_VERSION_1	   32
 #define VIOMMU_VIRTIO_F_ACCESS_PLATFORM	   33
 #define VIOMMU_VIRTIO_F_RING_PACKED	   34
+#define VIOMMU_VIRTIO_F_RING_RESET	   40
 
+/*
+ * The device. features, set_features, queue_enable, queue_disable and reset are
+ * needed, the others may be NULL. No callback may call back into the transport,
+ * except to raise an interrupt.
+ */
 struct viommu_virtio_ops {
 	/* Device features offered (bits 0-23, 50-127 low 64 only, and what of
-	 * the transport bits 24-43 the device wants to offer). VERSION_1 is
-	 * added by the transport. */
+	 * the transport bits 24-43 the device wants to offer: INDIRECT_DESC,
+	 * EVENT_IDX, RING_RESET). VERSION_1 is added by the transport,
+	 * ACCESS_PLATFORM and RING_PACKED by the configuration. */
 	uint64_t (*features)(void *opaque);
-	/* FEATURES_OK. Non-zero: refused, FEATURES_OK is not set. */
+	/* FEATURES_OK, after the transport's own checks: a subset of the offer,
+	 * with VERSION_1. Non-zero: refused, FEATURES_OK is not set. */
 	int (*set_features)(void *opaque, uint64_t features);
+	/* Inside config_len; any alignment. */
 	void (*config_read)(void *opaque, uint32_t offset, void *buf, uint32_t len);
 	void (*config_write)(void *opaque, uint32_t offset, const void *buf,
 			     uint32_t len);
@@ -41,7 +50,9 @@ struct viommu_virtio_ops {
 	int (*queue_enable)(void *opaque, unsigned queue,
 			    const struct viommu_virtq_config *ring);
 	void (*queue_disable)(void *opaque, unsigned queue); /* reset, or RING_RESET */
-	void (*notify)(void *opaque, unsigned queue);	     /* a kick */
+	/* A kick of an enabled queue, never before driver_ok. */
+	void (*notify)(void *opaque, unsigned queue);
+	/* The rings may be used from now on; look at all of them. */
 	void (*driver_ok)(void *opaque);
 	void (*reset)(void *opaque); /* status 0, FLR or bus reset; after
 				      * queue_disable of all queues */
@@ -50,31 +61,41 @@ struct viommu_virtio_ops {
 struct viommu_virtio_pci_config {
 	uint16_t virtio_id; /* 23: IOMMU, 2: block */
 	uint8_t class_code, subclass, prog_if;
-	uint16_t queues_nr;
-	uint16_t queue_size;  /* largest offered */
-	uint32_t config_len;  /* bytes of device configuration space */
+	uint16_t queues_nr;   /* 1 .. VIOMMU_VIRTIO_QUEUES_MAX */
+	uint16_t queue_size;  /* largest offered; a power of two */
+	uint32_t config_len;  /* bytes of device configuration space, <= 4096 */
 	bool access_platform; /* offered, and refused when not accepted */
 	bool packed;	      /* offer RING_PACKED */
 };
 
+/*
+ * The function has BAR 0 (registers, 16 KiB) and BAR 1 (MSI-X, one vector a
+ * queue and one for configuration changes), INTx and function level reset.
+ * Result: 0, -EINVAL (field named in the log), -ENOMEM.
+ */
 VIOMMU_API int viommu_virtio_pci_create(const struct viommu_virtio_pci_config *config,
 					const struct viommu_virtio_ops *ops, void *opaque,
 					const struct viommu_alloc *alloc,
 					const struct viommu_log *log,
 					struct viommu_virtio_pci **out);
+/* Calls no ops. NULL is allowed. */
 VIOMMU_API void viommu_virtio_pci_destroy(struct viommu_virtio_pci *vp);
 
 /* The PCI function, owned by vp. */
 VIOMMU_API struct viommu_pci *viommu_virtio_pci_function(struct viommu_virtio_pci *vp);
 
-/* Interrupts: of a queue, and of a configuration change (which also moves the
- * configuration generation on). */
+/*
+ * Interrupts: of a queue, and of a configuration change (which also moves the
+ * configuration generation on). Before DRIVER_OK, and for a queue that is not
+ * enabled, nothing is sent. Whether the driver wants an interrupt for used
+ * buffers is the ring's business (viommu_virtq_publish).
+ */
 VIOMMU_API void viommu_virtio_pci_queue_irq(struct viommu_virtio_pci *vp, unsigned queue);
 VIOMMU_API void viommu_virtio_pci_config_irq(struct viommu_virtio_pci *vp);
-/* Sets DEVICE_NEEDS_RESET and says so. */
+/* Sets DEVICE_NEEDS_RESET and says so with a configuration interrupt. */
 VIOMMU_API void viommu_virtio_pci_needs_reset(struct viommu_virtio_pci *vp);
 
-/* Ring positions are asked for at save; see virtq.h. */
+/* The device status byte, and the features accepted (0 before FEATURES_OK). */
 VIOMMU_API uint8_t viommu_virtio_pci_status(const struct viommu_virtio_pci *vp);
 VIOMMU_API uint64_t viommu_virtio_pci_features(const struct viommu_virtio_pci *vp);
 
@@ -82,6 +103,7 @@ struct viommu_virtio_pci_stats {
 	uint64_t kicks[VIOMMU_VIRTIO_QUEUES_MAX];
 	uint64_t irqs[VIOMMU_VIRTIO_QUEUES_MAX];
 	uint64_t config_irqs, resets;
+	uint64_t kicks_ignored; /* before DRIVER_OK, or of no enabled queue */
 };
 VIOMMU_API void viommu_virtio_pci_get_stats(const struct viommu_virtio_pci *vp,
 					    struct viommu_virtio_pci_stats *out);

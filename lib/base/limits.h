@@ -20,5 +20,8 @@
 #define LIMIT_MEM_REGIONS 1024u
 /* Faults recorded and not yet reported: dropped and counted. */
 #define LIMIT_FAULTS_PENDING 256u
+/* Log lines that a guest's mistakes can cause in one virtio function: further
+ * ones are not logged. */
+#define LIMIT_GUEST_LOG_LINES 64u
 
 #endif
