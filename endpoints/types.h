@@ -1,0 +1,9 @@
+/* SPDX-License-Identifier: BSD-3-Clause OR GPL-2.0-only */
+/* The kinds of endpoint there are; endpoint.c lists them. */
+#ifndef ENDPOINTS_TYPES_H
+#define ENDPOINTS_TYPES_H
+
+#include "endpoints/endpoint.h"
+
+
+#endif /* ENDPOINTS_TYPES_H */
