@@ -5,5 +5,6 @@
 
 #include "endpoints/endpoint.h"
 
+extern const struct endpoint_type endpoint_dmatest;
 
 #endif /* ENDPOINTS_TYPES_H */
