@@ -6,6 +6,7 @@
 #include "endpoints/util.h"
 
 const struct endpoint_type *const endpoint_types[] = {
+	&endpoint_blk,
 	&endpoint_dmatest,
 	NULL,
 };

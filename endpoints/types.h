@@ -5,6 +5,7 @@
 
 #include "endpoints/endpoint.h"
 
+extern const struct endpoint_type endpoint_blk;
 extern const struct endpoint_type endpoint_dmatest;
 
 #endif /* ENDPOINTS_TYPES_H */

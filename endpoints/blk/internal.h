@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: BSD-3-Clause OR GPL-2.0-only */
+/*
+ * Inside of the virtio block endpoint: device.c (life, queues, turns), config.c
+ * (features and configuration space), request.c (from chain to status byte).
+ */
+#ifndef ENDPOINTS_BLK_INTERNAL_H
+#define ENDPOINTS_BLK_INTERNAL_H
+
+#include <pthread.h>
+
+#include <viommu/dma.h>
+#include <viommu/virtio_pci.h>
+#include <viommu/virtq.h>
+
+#include "endpoints/blk/proto.h"
+#include "endpoints/block/block.h"
+#include "endpoints/endpoint.h"
+
+/* Limits, each with a test at it and one past it. */
+#define BLK_DATA_MAX	    (32u << 20)	 /* bytes of one request: IOERR */
+#define BLK_SEGMENTS_MAX    16u		 /* of a DISCARD or WRITE_ZEROES: IOERR */
+#define BLK_DISCARD_SECTORS (4u << 20)	 /* of one segment (2 GiB): IOERR */
+#define BLK_ZEROES_SECTORS  (128u << 10) /* of one segment (64 MiB): IOERR */
+#define BLK_INFLIGHT_MAX    1024u	 /* more stay in the rings */
+#define BLK_REVOKES_MAX	    8u		 /* noted ranges; more count as all */
+/* Pieces of guest memory in one system call; longer requests take several. */
+#define BLK_PIECES_MAX 256u
+/* A reset waits this long for the disk: QEMU gives up on a reply after 5 s. */
+#define BLK_DRAIN_MS 4000u
+
+struct blk;
+
+/* A place in a chain's buffers. */
+struct cursor {
+	uint16_t buf;  /* index into bufs */
+	uint32_t skip; /* bytes of that buffer that are behind it */
+	uint64_t left; /* bytes up to the end of the data */
+};
+
+enum request_state { REQUEST_FREE, REQUEST_POPPED, REQUEST_STARTED, REQUEST_LOST };
+
+struct request {
+	struct block_io io; /* first: done() gets it */
+	struct queue *queue;
+	struct request *next; /* free, or waiting to be issued */
+	enum request_state state;
+	uint32_t type;
+	uint64_t sector;
+	uint64_t status_addr;
+	struct cursor data; /* what is not yet transferred */
+	uint64_t data_len;  /* all of it */
+	uint64_t written;   /* bytes of guest memory, from the first writable one */
+	struct viommu_chain chain;
+	unsigned segment_nr, segment_at; /* DISCARD, WRITE_ZEROES */
+	struct virtio_blk_segment segment[BLK_SEGMENTS_MAX];
+	struct viommu_sg sg;	       /* held for io */
+	struct viommu_virtq_buf *bufs; /* blk->bufs_max of them */
+};
+
+struct queue {
+	struct viommu_virtq vq;
+	struct blk *blk;
+	uint16_t index;
+	bool enabled; /* the driver set it up */
+	bool stalled; /* ring memory out of reach: wait for a kick */
+	bool quiet;   /* notifications are off */
+	bool dirty;   /* pushed, not yet published */
+	unsigned inflight;
+};
+
+struct request_list {
+	struct request *first, *last;
+};
+
+struct blk_stats {
+	uint64_t reads, writes, flushes, get_ids, discards, write_zeroes, unknown;
+	uint64_t read_bytes, write_bytes;
+	uint64_t errors;    /* answered IOERR */
+	uint64_t blocked;   /* of those: memory out of reach */
+	uint64_t malformed; /* given back with length 0 */
+	uint64_t lost;	    /* no ring to give them back to */
+	uint64_t cancelled;
+	uint64_t kicks, interrupts, polls, resets, inflight_peak;
+};
+
+/* Ranges that were unmapped while held; written on the control side. */
+struct revokes {
+	pthread_mutex_t lock; /* protects nr and range */
+	bool pending;	      /* atomic hint: nr != 0 */
+	unsigned nr;	      /* BLK_REVOKES_MAX + 1: everything */
+	struct {
+		uint64_t start, last;
+	} range[BLK_REVOKES_MAX];
+};
+
+struct blk {
+	struct endpoint ep;
+	struct viommu_virtio_pci *vp;
+	struct viommu_dma *dma;
+	struct block *block;
+	const struct block_info *info;
+
+	/* Set at creation. */
+	unsigned queues_nr, queue_size, bufs_max, inflight_max;
+	bool packed;
+	char serial[VIRTIO_BLK_ID_LEN];
+
+	/* Negotiated; reset clears them. */
+	uint64_t features;
+	bool running;	/* DRIVER_OK */
+	bool writeback; /* the disk's cache: on, a WRITE need not be durable */
+	bool broken;	/* a ring made no sense: DEVICE_NEEDS_RESET is due */
+
+	struct queue *queue;	 /* queues_nr of them */
+	unsigned first_queue;	 /* where the next turn begins */
+	struct request *request; /* inflight_max of them */
+	struct request *free;
+	struct request_list waiting; /* pages to be held, then issued */
+	struct request_list failed;  /* to be answered in the next section */
+	unsigned inflight;	     /* taken from a ring, not given back */
+	unsigned lost;		     /* the disk has them, no ring does */
+	struct viommu_virtq_buf *bufs;
+	struct iovec *iovs;
+	struct viommu_hold *holds;
+	struct revokes revokes;
+	struct blk_stats stats;
+};
+
+/* ---- config.c ---- */
+uint64_t blk_features(const struct blk *blk);
+void blk_set_features(struct blk *blk, uint64_t features);
+void blk_config_read(const struct blk *blk, uint32_t offset, void *buf, uint32_t len);
+void blk_config_write(struct blk *blk, uint32_t offset, const void *buf, uint32_t len);
+
+/* ---- request.c: all inside a DMA section unless said otherwise ---- */
+
+/* Takes up a popped chain: answers it, or puts it on blk->waiting. */
+void request_begin(struct blk *blk, struct request *req);
+/* Holds the pages of what comes next and starts it. Outside a section. */
+void request_issue(struct blk *blk, struct request *req);
+/* Its I/O is over: goes on, or answers. */
+void request_done(struct blk *blk, struct request *req, int res);
+/* Answers with a status and gives the chain back. */
+void request_finish(struct blk *blk, struct request *req, uint8_t status);
+/* Whether its data lies in [start, last]. Any time. */
+bool request_overlaps(const struct request *req, uint64_t start, uint64_t last);
+
+/* ---- device.c, for request.c ---- */
+struct request *request_get(struct blk *blk); /* NULL: all under way */
+void request_put(struct blk *blk, struct request *req);
+void request_list_push(struct request_list *l, struct request *req);
+struct request *request_list_pop(struct request_list *l);
+/* Gives a chain back with `len` bytes written. */
+void queue_push(struct blk *blk, struct queue *q, const struct viommu_chain *chain,
+		uint32_t len);
+
+#endif /* ENDPOINTS_BLK_INTERNAL_H */
