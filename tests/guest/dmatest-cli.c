@@ -15,14 +15,15 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define PAGE 4096
+#define PAGE   4096
 #define SAMPLE 256 /* of the device's buffer: each word is a round trip */
 #define SECRET 0x5a
 
 static const char usage[] =
 	"Usage: dmatest-cli --device ADDRESS COMMAND [ARGUMENTS]\n"
 	"  info                      print the identification registers\n"
-	"  forbidden                 each DMA command on our own memory: all must be blocked\n"
+	"  forbidden                 each DMA command on our own memory: all must be "
+	"blocked\n"
 	"  read IOVA LEN             memory to the device's buffer\n"
 	"  write IOVA LEN            the device's buffer to memory\n"
 	"  fill IOVA LEN VALUE       VALUE to memory\n"
@@ -33,8 +34,9 @@ static const char usage[] =
 	"forbidden, yes), 2 wrong use.\n";
 
 static const char *const names[] = {
-	[DT_READ] = "read", [DT_WRITE] = "write", [DT_FILL] = "fill",   [DT_SUM] = "sum",
-	[DT_COPY] = "copy", [DT_RAISE] = "raise", [DT_HOLD] = "hold", [DT_RELEASE] = "release",
+	[DT_READ] = "read", [DT_WRITE] = "write",     [DT_FILL] = "fill",
+	[DT_SUM] = "sum",   [DT_COPY] = "copy",	      [DT_RAISE] = "raise",
+	[DT_HOLD] = "hold", [DT_RELEASE] = "release",
 };
 
 /* Writes a short file of the function's sysfs folder. */
@@ -84,9 +86,9 @@ static int open_device(struct dmatest *d, const char *address)
 
 static int info(struct dmatest *d)
 {
-	printf("magic=%#x version=%u features=%#x completed=%u\n", dmatest_get32(d, DT_MAGIC),
-	       dmatest_get32(d, DT_VERSION), dmatest_get32(d, DT_FEATURES),
-	       dmatest_get32(d, DT_COMPLETED));
+	printf("magic=%#x version=%u features=%#x completed=%u\n",
+	       dmatest_get32(d, DT_MAGIC), dmatest_get32(d, DT_VERSION),
+	       dmatest_get32(d, DT_FEATURES), dmatest_get32(d, DT_COMPLETED));
 	return 0;
 }
 
@@ -115,10 +117,11 @@ static int all_bytes(const uint8_t *data, uint8_t value, size_t len)
 }
 
 /* One command on our page; 0 when it was blocked and left no trace. */
-static int try_forbidden(struct dmatest *d, const struct dmatest_op *op, const uint8_t *page)
+static int try_forbidden(struct dmatest *d, const struct dmatest_op *op,
+			 const uint8_t *page)
 {
 	struct dmatest_result r;
-	uint8_t taken[SAMPLE] = { 0 };
+	uint8_t taken[SAMPLE] = {0};
 	const char *verdict = "blocked";
 
 	dmatest_load(d, 0, taken, SAMPLE);
@@ -141,7 +144,7 @@ static int try_forbidden(struct dmatest *d, const struct dmatest_op *op, const u
 
 static int forbidden(struct dmatest *d)
 {
-	struct dmatest_op op = { .len = PAGE };
+	struct dmatest_op op = {.len = PAGE};
 	uint8_t *page;
 	int bad = 0;
 
@@ -169,7 +172,7 @@ static uint64_t number(char **argv, int at)
 
 static int single(struct dmatest *d, uint32_t command, char **argv)
 {
-	struct dmatest_op op = { .command = command, .iova = number(argv, 0) };
+	struct dmatest_op op = {.command = command, .iova = number(argv, 0)};
 	struct dmatest_result r;
 
 	if (command == DT_RAISE) {

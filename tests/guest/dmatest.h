@@ -5,12 +5,12 @@
 
 #include <stdint.h>
 
-#define DMATEST_ID "494f:0dc8"
-#define DMATEST_MAGIC 0x54414d44u
-#define DMATEST_BAR_LEN 0x20000
-#define DMATEST_BUFFER 0x10000 /* offset of the device's own memory */
+#define DMATEST_ID	   "494f:0dc8"
+#define DMATEST_MAGIC	   0x54414d44u
+#define DMATEST_BAR_LEN	   0x20000
+#define DMATEST_BUFFER	   0x10000 /* offset of the device's own memory */
 #define DMATEST_BUFFER_LEN 0x10000
-#define DMATEST_MAX_LEN (1u << 20)
+#define DMATEST_MAX_LEN	   (1u << 20)
 
 enum dmatest_reg {
 	DT_MAGIC = 0x00,
@@ -56,15 +56,15 @@ struct dmatest {
 struct dmatest_op {
 	uint32_t command; /* enum dmatest_command */
 	uint64_t iova;
-	uint64_t iova2; /* COPY: where to */
-	uint64_t len; /* bytes */
+	uint64_t iova2;	  /* COPY: where to */
+	uint64_t len;	  /* bytes */
 	uint64_t pattern; /* FILL: the value, RAISE: the vector */
 };
 
 struct dmatest_result {
 	uint32_t error; /* 0 or one of DT_E* */
 	uint64_t value; /* SUM */
-	uint64_t done; /* bytes */
+	uint64_t done;	/* bytes */
 	uint64_t fault; /* IOVA of a blocked access */
 };
 

@@ -31,11 +31,11 @@
 #include <time.h>
 #include <unistd.h>
 
-#define PAGE 4096ul
-#define IOVA 0x10000000ull
-#define HUGE_LEN (2ul << 20)
+#define PAGE	  4096ul
+#define IOVA	  0x10000000ull
+#define HUGE_LEN  (2ul << 20)
 #define RUN_PAGES 256
-#define TRACING "/sys/kernel/tracing/"
+#define TRACING	  "/sys/kernel/tracing/"
 
 static const char usage[] =
 	"Usage: maptime --device ADDRESS [--count N] [--live N] [--part NAME]\n"
@@ -108,8 +108,9 @@ static int measure(struct vfio *v, void *va, uint64_t len, struct times *t)
 
 static void print_times(const char *what, struct times *t)
 {
-	printf("part=%s count=%u map_ns=%" PRIu64 " map_p99_ns=%" PRIu64 " map_min_ns=%" PRIu64
-	       " unmap_ns=%" PRIu64 " unmap_p99_ns=%" PRIu64 " unmap_min_ns=%" PRIu64 "\n",
+	printf("part=%s count=%u map_ns=%" PRIu64 " map_p99_ns=%" PRIu64
+	       " map_min_ns=%" PRIu64 " unmap_ns=%" PRIu64 " unmap_p99_ns=%" PRIu64
+	       " unmap_min_ns=%" PRIu64 "\n",
 	       what, t->nr, percentile(t->map, t->nr, 50), percentile(t->map, t->nr, 99),
 	       percentile(t->map, t->nr, 0), percentile(t->unmap, t->nr, 50),
 	       percentile(t->unmap, t->nr, 99), percentile(t->unmap, t->nr, 0));
@@ -196,12 +197,12 @@ struct leaf {
 };
 
 static const struct leaf leaves[] = {
-	{ "viommu_iotlb_sync_map", "map_request", 1 },
-	{ "viommu_map_pages", "map_build", 1 },
-	{ "vfio_pin_pages_remote", "map_pin", 1 },
-	{ "viommu_iotlb_sync", "unmap_request", 0 },
-	{ "viommu_unmap_pages", "unmap_build", 0 },
-	{ "vfio_unpin_pages_remote", "unmap_unpin", 0 },
+	{"viommu_iotlb_sync_map", "map_request", 1},
+	{"viommu_map_pages", "map_build", 1},
+	{"vfio_pin_pages_remote", "map_pin", 1},
+	{"viommu_iotlb_sync", "unmap_request", 0},
+	{"viommu_unmap_pages", "unmap_build", 0},
+	{"vfio_unpin_pages_remote", "unmap_unpin", 0},
 };
 
 static int share(struct vfio *v, void *va, struct times *plain, unsigned int count)
@@ -215,7 +216,8 @@ static int share(struct vfio *v, void *va, struct times *plain, unsigned int cou
 	if (!calls || times_init(&t, count))
 		return -ENOMEM;
 	if (!trace_function(v, NULL, "vfio_iommu_type1_ioctl", &t, calls, &nr) && nr)
-		printf("part=share what=floor median_ns=%" PRIu64 "\n", percentile(calls, nr, 50));
+		printf("part=share what=floor median_ns=%" PRIu64 "\n",
+		       percentile(calls, nr, 50));
 	for (leaf = leaves; leaf < leaves + sizeof(leaves) / sizeof(*leaf); leaf++) {
 		if (trace_function(v, va, leaf->function, &t, calls, &nr) || !nr) {
 			printf("part=share what=%s function=%s calls=0\n", leaf->what,
@@ -224,8 +226,9 @@ static int share(struct vfio *v, void *va, struct times *plain, unsigned int cou
 		}
 		before = percentile(leaf->of_map ? plain->map : plain->unmap, count, 50);
 		with = percentile(leaf->of_map ? t.map : t.unmap, count, 50);
-		printf("part=share what=%s function=%s calls_per_op=%.2f median_ns=%" PRIu64
-		       " p99_ns=%" PRIu64 " min_ns=%" PRIu64 " overhead_ns=%" PRId64 "\n",
+		printf("part=share what=%s function=%s calls_per_op=%.2f "
+		       "median_ns=%" PRIu64 " p99_ns=%" PRIu64 " min_ns=%" PRIu64
+		       " overhead_ns=%" PRId64 "\n",
 		       leaf->what, leaf->function, (double)nr / count,
 		       percentile(calls, nr, 50), percentile(calls, nr, 99),
 		       percentile(calls, nr, 0), (int64_t)(with - before));
@@ -309,7 +312,8 @@ static int runs(struct vfio *v, unsigned int count)
 		return -ENOMEM;
 	few_runs = count_runs(one, RUN_PAGES);
 	many_runs = count_runs(many, RUN_PAGES);
-	if (measure(v, one, RUN_PAGES * PAGE, &t) || measure(v, many, RUN_PAGES * PAGE, &u))
+	if (measure(v, one, RUN_PAGES * PAGE, &t) ||
+	    measure(v, many, RUN_PAGES * PAGE, &u))
 		return -EIO;
 	more = (int64_t)(percentile(u.map, nr, 50) - percentile(t.map, nr, 50));
 	printf("part=runs pages=%u few_runs=%u many_runs=%u few_map_ns=%" PRIu64
@@ -338,7 +342,7 @@ static int parse(int argc, char **argv, struct options *o)
 {
 	int at;
 
-	*o = (struct options){ .count = 2000 };
+	*o = (struct options){.count = 2000};
 	for (at = 1; at + 1 < argc; at += 2) {
 		if (!strcmp(argv[at], "--device"))
 			o->device = argv[at + 1];

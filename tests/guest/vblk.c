@@ -13,15 +13,15 @@
 #include <time.h>
 #include <unistd.h>
 
-#define PAGE 4096u
+#define PAGE	   4096u
 #define RING_PAGES 3
-#define QUEUE_MAX 64
-#define WAIT_MS 5000
+#define QUEUE_MAX  64
+#define WAIT_MS	   5000
 /* Where things are from VBLK_RING_IOVA on. */
-#define AVAIL_AT 0x800
-#define USED_AT PAGE
-#define HEADER_AT (2 * PAGE)
-#define STATUS_AT (2 * PAGE + 64)
+#define AVAIL_AT	 0x800
+#define USED_AT		 PAGE
+#define HEADER_AT	 (2 * PAGE)
+#define STATUS_AT	 (2 * PAGE + 64)
 
 #define COMMON(b, field) ((b)->common + offsetof(struct virtio_pci_common_cfg, field))
 
@@ -99,7 +99,8 @@ static int find_structures(struct vblk *b)
 
 static int negotiate(struct vblk *b)
 {
-	const uint64_t wanted = 1ull << VIRTIO_F_VERSION_1 | 1ull << VIRTIO_F_ACCESS_PLATFORM |
+	const uint64_t wanted = 1ull << VIRTIO_F_VERSION_1 |
+				1ull << VIRTIO_F_ACCESS_PLATFORM |
 				1ull << VIRTIO_BLK_F_FLUSH;
 	uint8_t status = VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER;
 	uint64_t offered;
@@ -146,7 +147,7 @@ int vblk_open(struct vblk *b, struct vfio *v)
 {
 	int ret;
 
-	*b = (struct vblk){ .v = v };
+	*b = (struct vblk){.v = v};
 	if (posix_memalign((void **)&b->ring, PAGE, RING_PAGES * PAGE))
 		return -ENOMEM;
 	memset(b->ring, 0, RING_PAGES * PAGE);
@@ -165,7 +166,8 @@ uint64_t vblk_sectors(struct vblk *b)
 	return get32(b->config) | (uint64_t)get32(b->config + 4) << 32;
 }
 
-static void put_desc(struct vblk *b, uint16_t at, uint64_t iova, uint32_t len, uint16_t flags)
+static void put_desc(struct vblk *b, uint16_t at, uint64_t iova, uint32_t len,
+		     uint16_t flags)
 {
 	struct vring_desc *desc = (struct vring_desc *)b->ring + at;
 
@@ -202,12 +204,13 @@ static int wait_used(struct vblk *b)
 	return -ETIMEDOUT;
 }
 
-int vblk_request(struct vblk *b, uint32_t type, uint64_t sector, uint64_t iova, uint32_t len)
+int vblk_request(struct vblk *b, uint32_t type, uint64_t sector, uint64_t iova,
+		 uint32_t len)
 {
 	struct virtio_blk_outhdr *header = (void *)(b->ring + HEADER_AT);
 	uint16_t data = VRING_DESC_F_NEXT, at = 1;
 
-	*header = (struct virtio_blk_outhdr){ .type = type, .sector = sector };
+	*header = (struct virtio_blk_outhdr){.type = type, .sector = sector};
 	b->ring[STATUS_AT] = 0xff;
 	put_desc(b, 0, VBLK_RING_IOVA + HEADER_AT, sizeof(*header), VRING_DESC_F_NEXT);
 	if (type == VBLK_READ)

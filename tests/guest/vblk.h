@@ -8,7 +8,7 @@
 #define VBLK_RING_IOVA 0x1000000ull /* three pages: rings, header, status */
 
 /* struct virtio_blk_req's type */
-#define VBLK_READ 0
+#define VBLK_READ  0
 #define VBLK_WRITE 1
 #define VBLK_FLUSH 4
 
@@ -30,7 +30,8 @@ uint64_t vblk_sectors(struct vblk *b);
  * One request of len bytes at `iova`. Returns virtio-blk's status (0 OK, 1
  * IOERR, 2 UNSUPP), -ETIMEDOUT, or -EPIPE when the device needs a reset.
  */
-int vblk_request(struct vblk *b, uint32_t type, uint64_t sector, uint64_t iova, uint32_t len);
+int vblk_request(struct vblk *b, uint32_t type, uint64_t sector, uint64_t iova,
+		 uint32_t len);
 void vblk_stop(struct vblk *b);
 
 #endif

@@ -34,7 +34,7 @@ static int group_of(const char *address)
 
 static int open_group(struct vfio *v, const char *address)
 {
-	struct vfio_group_status status = { .argsz = sizeof(status) };
+	struct vfio_group_status status = {.argsz = sizeof(status)};
 	int number = group_of(address);
 	char path[64];
 
@@ -111,7 +111,7 @@ int vfio_unmap(struct vfio *v, uint64_t iova, uint64_t len)
 
 static int region(struct vfio *v, unsigned int index, struct vfio_region_info *info)
 {
-	*info = (struct vfio_region_info){ .argsz = sizeof(*info), .index = index };
+	*info = (struct vfio_region_info){.argsz = sizeof(*info), .index = index};
 	return ioctl(v->device, VFIO_DEVICE_GET_REGION_INFO, info) ? fail("region") : 0;
 }
 
@@ -122,7 +122,8 @@ volatile void *vfio_bar(struct vfio *v, unsigned int bar, size_t len)
 
 	if (region(v, VFIO_PCI_BAR0_REGION_INDEX + bar, &info) || info.size < len)
 		return NULL;
-	va = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, v->device, (off_t)info.offset);
+	va = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, v->device,
+		  (off_t)info.offset);
 	if (va == MAP_FAILED) {
 		fail("mmap of a BAR");
 		return NULL;

@@ -18,18 +18,19 @@
 #include <time.h>
 #include <unistd.h>
 
-#define PAGE 4096u
-#define RW_IOVA 0x100000ull
-#define RW_LEN 0x10000u
-#define RO_IOVA 0x200000ull
-#define WO_IOVA 0x300000ull
+#define PAGE	 4096u
+#define RW_IOVA	 0x100000ull
+#define RW_LEN	 0x10000u
+#define RO_IOVA	 0x200000ull
+#define WO_IOVA	 0x300000ull
 #define FAR_IOVA 0x40000000ull /* never mapped */
-#define VECTORS 2
-#define SAMPLE 256u /* of the device's buffer: each word is a round trip */
+#define VECTORS	 2
+#define SAMPLE	 256u /* of the device's buffer: each word is a round trip */
 
 static const char usage[] =
 	"Usage: vfiotest --device ADDRESS dmatest|hold|blk\n"
-	"  dmatest   transfers, access rights, faults, MSI-X and FLR of a dmatest device\n"
+	"  dmatest   transfers, access rights, faults, MSI-X and FLR of a dmatest "
+	"device\n"
 	"  hold      an unmap waits for a transfer that holds its pages (two CPUs)\n"
 	"  blk       virtio-blk: write, read, flush, and a buffer that is not mapped\n"
 	"The device must be bound to vfio-pci. Exit: 0 all ok, 1 not, 2 wrong use.\n";
@@ -38,7 +39,8 @@ static int bad_checks;
 
 static void check(const char *name, int ok, const char *more, uint64_t value)
 {
-	printf("check=%s verdict=%s %s=%" PRIu64 "\n", name, ok ? "ok" : "bad", more, value);
+	printf("check=%s verdict=%s %s=%" PRIu64 "\n", name, ok ? "ok" : "bad", more,
+	       value);
 	fflush(stdout);
 	bad_checks += !ok;
 }
@@ -80,8 +82,8 @@ struct bench {
 	int fds[VECTORS];
 };
 
-static uint32_t run(struct bench *b, uint32_t command, uint64_t iova, uint64_t iova2, uint64_t len,
-		    struct dmatest_result *r)
+static uint32_t run(struct bench *b, uint32_t command, uint64_t iova, uint64_t iova2,
+		    uint64_t len, struct dmatest_result *r)
 {
 	const struct dmatest_op op = {
 		.command = command,
@@ -125,8 +127,10 @@ static void transfers(struct bench *b)
 	err = run(b, DT_READ, RW_IOVA, 0, RW_LEN, &r);
 	dmatest_store(&b->d, 0, first, SAMPLE);
 	dmatest_store(&b->d, RW_LEN - SAMPLE, last, SAMPLE);
-	check("read", !err && r.done == RW_LEN && !memcmp(first, b->rw, SAMPLE) &&
-		      !memcmp(last, b->rw + RW_LEN - SAMPLE, SAMPLE), "error", err);
+	check("read",
+	      !err && r.done == RW_LEN && !memcmp(first, b->rw, SAMPLE) &&
+		      !memcmp(last, b->rw + RW_LEN - SAMPLE, SAMPLE),
+	      "error", err);
 
 	err = run(b, DT_SUM, RW_IOVA, 0, RW_LEN, &r);
 	check("sum", !err && r.value == sum, "error", err);
@@ -140,8 +144,10 @@ static void transfers(struct bench *b)
 	check("copy", !err && !memcmp(b->rw + 5 * PAGE, first, SAMPLE), "error", err);
 
 	err = run(b, DT_FILL, RW_IOVA + 1, 0, PAGE - 2, &r);
-	check("fill", !err && b->rw[1] == 0xa5 && b->rw[PAGE - 2] == 0xa5 &&
-		      b->rw[PAGE - 1] != 0xa5 && b->rw[0] != 0xa5, "error", err);
+	check("fill",
+	      !err && b->rw[1] == 0xa5 && b->rw[PAGE - 2] == 0xa5 &&
+		      b->rw[PAGE - 1] != 0xa5 && b->rw[0] != 0xa5,
+	      "error", err);
 }
 
 static void rights(struct bench *b)
@@ -172,9 +178,11 @@ static void outside(struct bench *b)
 	err = run(b, DT_READ, FAR_IOVA, 0, PAGE, &r);
 	check("unmapped", err == DT_EFAULT && r.fault == FAR_IOVA, "fault", r.fault);
 	err = run(b, DT_SUM, RW_IOVA + RW_LEN - PAGE, 0, 2 * PAGE, &r);
-	check("past-the-end", err == DT_EFAULT && r.fault == RW_IOVA + RW_LEN, "fault", r.fault);
+	check("past-the-end", err == DT_EFAULT && r.fault == RW_IOVA + RW_LEN, "fault",
+	      r.fault);
 	err = run(b, DT_SUM, RW_IOVA - 1, 0, 2, &r);
-	check("before-the-start", err == DT_EFAULT && r.fault == RW_IOVA - 1, "fault", r.fault);
+	check("before-the-start", err == DT_EFAULT && r.fault == RW_IOVA - 1, "fault",
+	      r.fault);
 	err = run(b, DT_FILL, UINT64_MAX - 4095, 0, 2 * PAGE, &r);
 	check("wraps-around", err == DT_EFAULT || err == DT_EINVAL, "error", err);
 	err = run(b, DT_SUM, RW_IOVA, 0, DMATEST_MAX_LEN + 1, &r);
@@ -202,7 +210,7 @@ static void unmapped_again(struct bench *b)
 /* Waits for an eventfd up to a second; the count, 0 when none came. */
 static uint64_t wait_event(int fd)
 {
-	struct pollfd poller = { .fd = fd, .events = POLLIN };
+	struct pollfd poller = {.fd = fd, .events = POLLIN};
 	uint64_t count = 0;
 
 	if (poll(&poller, 1, 1000) == 1 && read(fd, &count, 8) != 8)
@@ -212,7 +220,7 @@ static uint64_t wait_event(int fd)
 
 static void interrupts(struct bench *b, const char *when)
 {
-	struct dmatest_op op = { .command = DT_RAISE };
+	struct dmatest_op op = {.command = DT_RAISE};
 	struct dmatest_result r;
 	char name[64];
 	uint64_t count;
@@ -283,7 +291,7 @@ static int test_dmatest(const char *address)
 
 static void *release_later(void *arg)
 {
-	const struct dmatest_op op = { .command = DT_RELEASE };
+	const struct dmatest_op op = {.command = DT_RELEASE};
 	struct bench *b = arg;
 
 	usleep(HOLD_MS * 1000);
@@ -320,8 +328,8 @@ static int test_hold(const char *address)
 /* ---- virtio-blk */
 
 #define DATA_IOVA 0x2000000ull
-#define DATA_LEN 0x10000u
-#define SECTORS (DATA_LEN / 512)
+#define DATA_LEN  0x10000u
+#define SECTORS	  (DATA_LEN / 512)
 
 static void bad_buffers(struct vblk *b, uint8_t *data, uint64_t sector)
 {
@@ -332,7 +340,8 @@ static void bad_buffers(struct vblk *b, uint8_t *data, uint64_t sector)
 	check("read-to-unmapped", status == 1, "status", (uint64_t)status);
 	status = vblk_request(b, VBLK_WRITE, sector, FAR_IOVA, PAGE);
 	check("write-from-unmapped", status == 1, "status", (uint64_t)status);
-	status = vblk_request(b, VBLK_READ, sector, DATA_IOVA + DATA_LEN - PAGE, 2 * PAGE);
+	status =
+		vblk_request(b, VBLK_READ, sector, DATA_IOVA + DATA_LEN - PAGE, 2 * PAGE);
 	check("read-past-the-end", status == 1, "status", (uint64_t)status);
 	status = vblk_request(b, VBLK_READ, vblk_sectors(b), DATA_IOVA, PAGE);
 	check("read-past-capacity", status == 1, "status", (uint64_t)status);
@@ -371,7 +380,8 @@ static int test_blk(const char *address)
 	struct vfio v;
 	struct vblk b;
 
-	if (!data || vfio_open(&v, address) || vfio_map(&v, data, DATA_IOVA, DATA_LEN, VFIO_RW))
+	if (!data || vfio_open(&v, address) ||
+	    vfio_map(&v, data, DATA_IOVA, DATA_LEN, VFIO_RW))
 		return 1;
 	if (vblk_open(&b, &v))
 		return 1;

@@ -27,8 +27,6 @@ the others for its endpoints (viot="none" for none, "3:4-5" for another shape).
 import argparse
 import ctypes
 import dataclasses
-import importlib.machinery
-import importlib.util
 import json
 import os
 import pathlib
@@ -45,24 +43,14 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
 import initrd  # noqa: E402
-from labkit import DEFAULT_KERNEL, KERNELS, LAB, LabError, main, write_file  # noqa: E402
+from labkit import (DEFAULT_KERNEL, KERNELS, LAB, LabError, load_script, main,  # noqa: E402
+                    write_file)
 
 QEMU_IOMMU, INTEL_IOMMU = "qemu-iommu", "intel-iommu"
 TCG = "tcg,thread=multi"
 NULL_SIZE = 8 << 30
 MODES = {"lazy": "iommu.strict=0", "strict": "iommu.strict=1", "bypass": "iommu.passthrough=1",
          "default": ""}
-
-
-def load_viot():
-    """The viot script as a module; it has no .py because users call it."""
-    loader = importlib.machinery.SourceFileLoader("viot", str(HERE / "viot"))
-    spec = importlib.util.spec_from_loader("viot", loader)
-    module = importlib.util.module_from_spec(spec)
-    sys.dont_write_bytecode, old = True, sys.dont_write_bytecode
-    loader.exec_module(module)
-    sys.dont_write_bytecode = old
-    return module
 
 
 # ---- from short names to QEMU's arguments
@@ -142,7 +130,7 @@ class Devices:
 
     def viot(self, shape):
         """The VIOT's bytes, or None."""
-        module = load_viot()
+        module = load_script("viot")
         if shape == "auto":
             if len(self.vfio_user) < 2:
                 return None

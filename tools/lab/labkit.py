@@ -4,6 +4,8 @@
 import contextlib
 import fcntl
 import hashlib
+import importlib.machinery
+import importlib.util
 import json
 import os
 import pathlib
@@ -125,6 +127,16 @@ def write_file(path, data, mode=0o644):
     fresh.write_bytes(data.encode() if isinstance(data, str) else data)
     fresh.chmod(mode)
     fresh.rename(path)
+
+
+def load_script(name):
+    """A script of this folder as a module: those that users call have no .py."""
+    loader = importlib.machinery.SourceFileLoader(name, str(pathlib.Path(__file__).with_name(name)))
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader(name, loader))
+    keep, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    loader.exec_module(module)
+    sys.dont_write_bytecode = keep
+    return module
 
 
 def main(function):
