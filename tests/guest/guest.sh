@@ -58,11 +58,10 @@ skip() {
 
 # wait_for SECONDS COMMAND...: until it succeeds.
 wait_for() {
-	left=$(($1 * 10))
+	end=$(($(date +%s) + $1))
 	shift
 	until "$@" >/dev/null 2>&1; do
-		left=$((left - 1))
-		[ $left -gt 0 ] || return 1
+		[ "$(date +%s)" -lt $end ] || return 1
 		sleep 0.1
 	done
 }
@@ -70,22 +69,24 @@ wait_for() {
 # The PCI address of the first device with this vendor:device (hex).
 find_pci() {
 	for device in /sys/bus/pci/devices/*; do
-		id=$(cat "$device/vendor" "$device/device" | sed 's/^0x//' | tr '\n' :)
-		if [ "$id" = "$1:" ]; then
-			basename "$device"
+		read -r vendor <"$device/vendor"
+		read -r id <"$device/device"
+		if [ "${vendor#0x}:${id#0x}" = "$1" ]; then
+			echo "${device##*/}"
 			return 0
 		fi
 	done
 	return 1
 }
 
-# The disk under test: viommu.disk, else the first virtio or NVMe one.
+# The disk under test: viommu.disk, else the first virtio or NVMe one. Waits up
+# to 20 seconds, or as many as given.
 find_disk() {
 	if [ -n "$p_disk" ]; then
-		wait_for 20 test -b "/dev/$p_disk" && echo "$p_disk"
+		wait_for "${1:-20}" test -b "/dev/$p_disk" && echo "$p_disk"
 		return
 	fi
-	wait_for 20 eval 'ls /dev/vda || ls /dev/nvme0n1' || return 1
+	wait_for "${1:-20}" eval 'ls /dev/vda || ls /dev/nvme0n1' || return 1
 	if [ -b /dev/vda ]; then echo vda; else echo nvme0n1; fi
 }
 
@@ -140,8 +141,11 @@ fault_count() {
 
 # Passes result lines of a program on, and keeps its exit status.
 report() {
-	"$@" >/tmp/report
+	"$@" >/tmp/report 2>/tmp/report.err
 	code=$?
 	sed 's/^/VIOMMU: /' /tmp/report >"$p_out"
+	if [ -s /tmp/report.err ]; then
+		result_block "$(basename "$1")-stderr" </tmp/report.err
+	fi
 	return $code
 }

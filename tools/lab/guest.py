@@ -202,12 +202,13 @@ def die_with_parent():
 class Guest:
     """A running guest. Use as a context manager: leaving it kills the guest."""
 
-    def __init__(self, devices=(), *, job="groups", params=None, kernel=DEFAULT_KERNEL,
+    def __init__(self, devices=(), *, job=None, params=None, kernel=DEFAULT_KERNEL,
                  iommu="lazy", append="", memory="1G", cpus=2, cpu="max", extras=(),
                  files=None, script=None, viot="auto", accel=None, reboot=False,
                  qemu_args=(), console=None, interactive=False):
         self.start = time.monotonic()
         self.accel = accel or accelerator()
+        job = ("groups" if script is None else "") if job is None else job
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="viommu-guest-"))
         self.console = pathlib.Path(console) if console else self.folder / "console.log"
         self.output = self.folder / "result.log"
@@ -296,7 +297,8 @@ class Guest:
 
     def reported(self):
         """Lines and blocks so far."""
-        return parse(self.output.read_text(errors="replace"))
+        text = self.output.read_text(errors="replace")
+        return parse(text[:text.rfind("\n") + 1])
 
     def wait_line(self, timeout=60, **want):
         """The first line with these values; None when time is up or it ended."""
