@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: BSD-3-Clause OR GPL-2.0-only */
+#include "domain/range_tree.h"
+
+#include <string.h>
+
+#include "base/err.h"
+#include "domain/range_node.h"
+
+void range_pools_init(struct range_pools *p, const struct viommu_alloc *alloc)
+{
+	/* Two cache lines: keys and order of a leaf are fetched as one pair. */
+	pool_init(&p->leaf, alloc, sizeof(struct range_leaf), 2 * CACHE_LINE);
+	pool_init(&p->inner, alloc, sizeof(struct range_inner), CACHE_LINE);
+}
+
+void range_pools_destroy(struct range_pools *p)
+{
+	pool_destroy(&p->leaf);
+	pool_destroy(&p->inner);
+}
+
+int range_pools_reserve_slow(struct range_pools *p)
+{
+	int rc = pool_reserve(&p->leaf, RANGE_INSERT_LEAVES);
+
+	return rc ? rc
+		  : pool_reserve(&p->inner, RANGE_INSERT_INNERS + RANGE_REMOVE_INNERS);
+}
+
+static void fill(const struct range_leaf *leaf, unsigned slot, struct range *out)
+{
+	out->start = leaf->start[slot];
+	out->last = leaf->entry[slot].last;
+	out->value = leaf->entry[slot].value;
+}
+
+/*
+ * A leaf's ranges start in [lower, upper), but the highest of the leaf before
+ * may reach into it. When the leaf has nothing at or below x, that one is it.
+ * Each turn goes to strictly lower addresses.
+ */
+bool range_tree_at_or_below(const struct range_tree *t, uint64_t x, struct range *out)
+{
+	for (;;) {
+		struct leaf_pos pos;
+		uint64_t order;
+		unsigned rank;
+
+		if (!leaf_find(t, x, &pos))
+			return false;
+		order = leaf_order(pos.leaf);
+		rank = leaf_rank(pos.leaf, order, x);
+		if (likely(rank)) {
+			fill(pos.leaf, order_slot(order, rank - 1), out);
+			return true;
+		}
+		if (!pos.lower)
+			return false;
+		x = pos.lower - 1;
+	}
+}
+
+bool range_tree_find(const struct range_tree *t, uint64_t x, struct range *out)
+{
+	return range_tree_at_or_below(t, x, out) && x <= out->last;
+}
+
+bool range_tree_at_or_above(const struct range_tree *t, uint64_t x, struct range *out)
+{
+	for (;;) {
+		struct leaf_pos pos;
+		uint64_t order;
+		unsigned rank;
+
+		if (!leaf_find(t, x, &pos))
+			return false;
+		order = leaf_order(pos.leaf);
+		rank = x ? leaf_rank(pos.leaf, order, x - 1) : 0;
+		if (rank < order_nr(order)) {
+			fill(pos.leaf, order_slot(order, rank), out);
+			return true;
+		}
+		if (!pos.upper)
+			return false;
+		x = pos.upper;
+	}
+}
+
+bool range_tree_cuts(const struct range_tree *t, uint64_t start, uint64_t last)
+{
+	struct range r;
+
+	if (range_tree_find(t, start, &r) && r.start < start)
+		return true;
+	return range_tree_find(t, last, &r) && r.last > last;
+}
+
+void range_limbo_settle(struct range_limbo *limbo, struct range_pools *pools)
+{
+	while (limbo->leaves) {
+		struct range_leaf *leaf = limbo->leaves;
+
+		limbo->leaves = leaf->link;
+		leaf->dead = 0;
+		leaf->in_limbo = false;
+		if (leaf->replaced)
+			pool_give(&pools->leaf, leaf);
+	}
+	while (limbo->inners) {
+		struct range_inner *inner = limbo->inners;
+
+		limbo->inners = inner->link;
+		pool_give(&pools->inner, inner);
+	}
+	limbo->replaced_nr = 0;
+}

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: BSD-3-Clause OR GPL-2.0-only */
+/*
+ * Disjoint closed ranges [start, last] of 64-bit numbers, each with a value, in
+ * order: a B+tree whose readers never wait and never retry.
+ *
+ *   leaf   up to 15 ranges in slots without order; one 64-bit word (`order`)
+ *          says which slots are in use and how they are sorted. An insertion
+ *          fills a free slot and publishes it with one store of the word, a
+ *          removal is one store of the word.
+ *   inner  separators and children. Separators never change: a node that
+ *          needs other ones is replaced. Child pointers are replaced in place.
+ *
+ * Writers are serialised by the caller. What readers might still look at is put
+ * in limbo: replaced nodes, and the slots of removed ranges. The caller waits
+ * until no reader is left that could have seen them and calls
+ * range_tree_settle(). Between a removal and its settle nothing may be inserted
+ * (a freed slot would be reused under a reader).
+ */
+#ifndef VIOMMU_LIB_RANGE_TREE_H
+#define VIOMMU_LIB_RANGE_TREE_H
+
+#include "base/atomic.h"
+#include "base/compiler.h"
+#include "base/pool.h"
+
+#define RANGE_LEAF_MAX	 15u
+#define RANGE_INNER_MAX	 31u
+#define RANGE_LEVELS_MAX 12u /* levels of inner nodes; far more than memory allows */
+
+struct range_leaf {
+	uint64_t order; /* low 4 bits: ranges; then 4 bits each: slots, sorted */
+	uint64_t start[RANGE_LEAF_MAX];
+	struct range_entry {
+		uint64_t last;
+		void *value;
+	} entry[RANGE_LEAF_MAX];
+	struct range_leaf *link; /* in limbo */
+	uint16_t dead;		 /* in limbo: slots whose ranges were removed */
+	bool in_limbo;
+	bool replaced; /* in limbo: the node itself is no longer in the tree */
+};
+
+struct range_inner {
+	uint32_t nr;		       /* children, >= 1 */
+	struct range_inner *link;      /* in limbo */
+	uint64_t key[RANGE_INNER_MAX]; /* key[i]: lowest start in child[i + 1];
+					* all ones from nr - 1 on */
+	void *child[RANGE_INNER_MAX];
+};
+
+/* Nodes of all trees of an owner. */
+struct range_pools {
+	struct pool leaf, inner;
+};
+
+struct range_limbo {
+	struct range_leaf *leaves;
+	struct range_inner *inners;
+	uint32_t replaced_nr; /* nodes that wait to be given back */
+};
+
+struct range_tree {
+	uintptr_t root; /* node | levels of inner nodes above the leaves; 0: empty */
+	struct range_pools *pools;
+	struct range_limbo limbo;
+};
+
+/* A range of the tree. */
+struct range {
+	uint64_t start, last;
+	void *value;
+};
+
+void range_pools_init(struct range_pools *p, const struct viommu_alloc *alloc);
+void range_pools_destroy(struct range_pools *p);
+/* Makes sure that one insertion and the removal after it cannot fail. 0, -ENOMEM. */
+int range_pools_reserve_slow(struct range_pools *p);
+
+/* ---- readers: inside a section, or the writer ---- */
+
+/* The range that contains x. */
+bool range_tree_find(const struct range_tree *t, uint64_t x, struct range *out);
+/* The range with the highest start <= x. */
+bool range_tree_at_or_below(const struct range_tree *t, uint64_t x, struct range *out);
+/* The range with the lowest start >= x. */
+bool range_tree_at_or_above(const struct range_tree *t, uint64_t x, struct range *out);
+
+/* ---- the writer ---- */
+
+/*
+ * 0; -EEXIST: it meets another range. The reserve must have been made:
+ * range_tree_insert() itself does not fail for want of memory.
+ */
+int range_tree_insert(struct range_tree *t, uint64_t start, uint64_t last, void *value);
+
+/*
+ * Takes out the ranges whose start is in [start, last]. They are in limbo
+ * (range_limbo_for_each()) until the settle. Returns how many.
+ */
+uint32_t range_tree_remove(struct range_tree *t, uint64_t start, uint64_t last);
+
+/* Whether [start, last] cuts a range, that is, contains a part of one only. */
+bool range_tree_cuts(const struct range_tree *t, uint64_t start, uint64_t last);
+
+/* Gives back what is in limbo; limbo is empty afterwards. */
+void range_limbo_settle(struct range_limbo *limbo, struct range_pools *pools);
+static inline void range_tree_settle(struct range_tree *t)
+{
+	range_limbo_settle(&t->limbo, t->pools);
+}
+
+/* Nodes one insertion may take: a leaf split, an inner split on each level. */
+#define RANGE_INSERT_LEAVES 2u
+#define RANGE_INSERT_INNERS (2u * RANGE_LEVELS_MAX + 1u)
+/* Nodes one removal must have: a copy on each level of both of its borders. */
+#define RANGE_REMOVE_INNERS (2u * RANGE_LEVELS_MAX)
+
+static inline int range_pools_reserve(struct range_pools *p)
+{
+	if (likely(p->leaf.free_nr >= RANGE_INSERT_LEAVES &&
+		   p->inner.free_nr >= RANGE_INSERT_INNERS + RANGE_REMOVE_INNERS))
+		return 0;
+	return range_pools_reserve_slow(p);
+}
+
+/* The removed ranges in limbo: leaf is a struct range_leaf *, slot an unsigned,
+ * bits an unsigned for the loop's own use. Nested loops: no break. */
+#define range_limbo_for_each(limbo, leaf, slot, bits)                                    \
+	for ((leaf) = (limbo)->leaves; (leaf); (leaf) = (leaf)->link)                    \
+		for ((bits) = (leaf)->dead;                                              \
+		     (bits) && ((slot) = (unsigned)__builtin_ctz(bits), 1);              \
+		     (bits) &= (bits)-1)
+
+#endif
