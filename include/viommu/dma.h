@@ -45,14 +45,17 @@ struct viommu_span {
  * called on the control side while the request is being processed. */
 struct viommu_dma_ops {
 	/*
-	 * [start, last] was unmapped (or detached) and this context still holds
-	 * pages of it: finish or cancel, and put them. The request is not
-	 * answered before that, or before the device's hold_timeout_ms.
+	 * [start, last] was unmapped (or all was, by a detach) while somebody
+	 * holds pages of it and this context holds pages: if some of them are in
+	 * the range, finish or cancel, and put them (from here, or later). The
+	 * request is not answered before that, or before the device's
+	 * hold_timeout_ms.
 	 */
 	void (*revoke)(void *opaque, uint64_t start, uint64_t last);
 	/* A mapping was added / removed. Contexts that mirror mappings (pushed
 	 * mode) set these; others ask on demand by translating. On attach, map
-	 * is called for each mapping that is there already. */
+	 * is called for each mapping that is there already; on detach, unmap is
+	 * called once with the whole space. */
 	void (*map)(void *opaque, uint64_t start, uint64_t last, uint64_t gpa,
 		    unsigned perm);
 	void (*unmap)(void *opaque, uint64_t start, uint64_t last);
@@ -107,7 +110,8 @@ struct viommu_hold {
 	struct viommu_mapping *mapping; /* NULL in bypass or without IOMMU */
 	uint64_t dirty_gpa;		/* first guest byte, for dirty tracking */
 	uint64_t dirty_len;		/* 0: not held for writing */
-	uint32_t region;		/* index into the memory table */
+	uint32_t region;		/* slot in the memory table */
+	uint32_t attachment;		/* of the endpoint when it was taken */
 };
 struct viommu_sg {
 	struct iovec *iov;

@@ -68,7 +68,8 @@ VIOMMU_API int viommu_mem_region(const struct viommu_mem *mem, unsigned index,
  * page n of the region; set atomically, relaxed). The bitmap belongs to the
  * caller, who must keep it until a call with NULL returned. Costs a device
  * nothing while off. Pages held for writing are marked when they are released.
- * Result: 0, -ENOENT.
+ * On return no device writes under the setting before it any more.
+ * Result: 0, -ENOENT, -ENOMEM.
  */
 VIOMMU_API int viommu_mem_set_dirty_bitmap(struct viommu_mem *mem, uint64_t gpa,
 					   uint64_t len, uint64_t *bitmap);

@@ -16,6 +16,8 @@
 #define LIMIT_RESV_REGIONS 1024u
 /* DMA contexts of one endpoint: viommu_dma_create() gives -ENOSPC. */
 #define LIMIT_DMA_CONTEXTS 64u
+/* Holds of one mapping by all transfers: viommu_dma_get() gives -E2BIG. */
+#define LIMIT_MAPPING_HOLDS (1u << 27)
 /* Regions in a guest-memory table: viommu_mem_add() gives -ENOSPC. */
 #define LIMIT_MEM_REGIONS 1024u
 /* Faults recorded and not yet reported: dropped and counted. */

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: BSD-3-Clause OR GPL-2.0-only */
+/* Inside lib/dma: a DMA context and its cache of translations (IOTLB). */
+#ifndef VIOMMU_LIB_DMA_CONTEXT_H
+#define VIOMMU_LIB_DMA_CONTEXT_H
+
+#include <viommu/dma.h>
+
+#include "base/atomic.h"
+#include "base/compiler.h"
+#include "dma/mem_table.h"
+#include "domain/context.h"
+
+/*
+ * A piece of one mapping that lies in one memory region, whole. Good while the
+ * mapping's generation is what it was; the context's epochs, compared when a
+ * section opens, cover everything else (attachment, bypass, memory table). An
+ * address-space tag, when there are several spaces an endpoint, joins `iova` in
+ * the comparison; there is room for it.
+ */
+struct tlb_entry {
+	uint64_t iova;
+	uint64_t size;			      /* bytes; 0: empty */
+	uint8_t *hva;			      /* of iova */
+	const struct viommu_mapping *mapping; /* &no_mapping in bypass */
+	uint32_t generation;
+	uint32_t perm; /* allowed accesses; no WRITE where writes are tracked */
+	uint64_t gpa;  /* of iova */
+	const struct mem_region *region; /* while the epoch lasts */
+} cache_aligned;
+
+/* Small pieces by page; pieces that are larger than TLB_LARGE by the 2 MiB they
+ * are in. In bypass the first table alone is used, by the GiB. */
+#define TLB_PAGES      256u
+#define TLB_PAGE_LG2   12u
+#define TLB_LARGES     64u
+#define TLB_LARGE_LG2  21u
+#define TLB_BYPASSES   8u
+#define TLB_BYPASS_LG2 30u
+
+/* Writes in the open section to pages that are tracked; marked at its end. */
+#define DIRTY_LOG_MAX 32u
+struct dirty_range {
+	uint64_t *dirty;
+	uint64_t first, last; /* pages, for mem_mark_pages() */
+};
+
+struct viommu_dma {
+	struct context ctx; /* first */
+
+	/* The context's thread only. */
+	uint32_t tlb_shift cache_aligned; /* of pages[] */
+	uint32_t tlb_mask;
+	uint32_t space_epoch, mem_epoch; /* seen last */
+	uint32_t attachment;
+	uint32_t dirty_nr;
+	bool dirty_all; /* more than the log can tell */
+	const struct view *view;
+	struct viommu_mem *mem;
+	uint64_t faults, no_memory, held; /* as in struct viommu_dma_stats */
+	struct dirty_range dirty_log[DIRTY_LOG_MAX];
+	struct tlb_entry pages[TLB_PAGES];
+	struct tlb_entry larges[TLB_LARGES];
+
+	/* Written by the context's thread, read by the memory table's. */
+	uint32_t region_held[LIMIT_MEM_REGIONS]; /* holds, by slot */
+
+	/* Control side. */
+	struct viommu_alloc alloc;
+	struct list in_mem;
+};
+
+/* The mapping of addresses that are not translated; never removed. */
+extern const struct viommu_mapping no_mapping;
+
+static inline bool tlb_hit(const struct tlb_entry *e, uint64_t iova, unsigned perm)
+{
+	/* Relaxed: when the mapping was removed before this section opened, the
+	 * fence in section_open() makes its new generation visible; when it is
+	 * being removed now, the removal waits for this section. */
+	return (iova - e->iova < e->size) & !(perm & ~e->perm) &
+	       (load_relaxed(&e->mapping->generation) == e->generation);
+}
+
+static inline void count(uint64_t *counter)
+{
+	store_relaxed(counter, *counter + 1); /* one writer, no pair */
+}
+
+/* Finds what iova maps to and caches it; scratch is used if it must not be
+ * cached. NULL: blocked or no memory, recorded. */
+const struct tlb_entry *tlb_fill(struct viommu_dma *dma, uint64_t iova, unsigned perm,
+				 struct tlb_entry *scratch);
+
+/* Inside a section. */
+static inline const struct tlb_entry *tlb_reach(struct viommu_dma *dma, uint64_t iova,
+						unsigned perm, struct tlb_entry *scratch)
+{
+	const struct tlb_entry *e = &dma->pages[(iova >> dma->tlb_shift) & dma->tlb_mask];
+
+	if (likely(tlb_hit(e, iova, perm))) {
+		count(&dma->ctx.served);
+		return e;
+	}
+	e = &dma->larges[(iova >> TLB_LARGE_LG2) & (TLB_LARGES - 1)];
+	if (tlb_hit(e, iova, perm)) {
+		count(&dma->ctx.served);
+		return e;
+	}
+	return tlb_fill(dma, iova, perm, scratch);
+}
+
+/* A blocked access. */
+void dma_blocked(struct viommu_dma *dma, uint64_t iova, unsigned perm);
+
+/* A write of len bytes to what e maps iova to, when writes to it are tracked. */
+void dma_log_write(struct viommu_dma *dma, const struct tlb_entry *e, uint64_t iova,
+		   uint64_t len);
+static inline void dma_wrote(struct viommu_dma *dma, const struct tlb_entry *e,
+			     uint64_t iova, uint64_t len, unsigned perm)
+{
+	/* scratch entries only: what is tracked is not cached for writing */
+	if (unlikely((perm & VIOMMU_WRITE) && e->region->dirty))
+		dma_log_write(dma, e, iova, len);
+}
+
+/* Opens a section unless one is open; whether it did. */
+static inline bool dma_enter(struct viommu_dma *dma)
+{
+	if (section_is_open(&dma->ctx.section))
+		return false;
+	viommu_dma_begin(dma);
+	return true;
+}
+
+static inline void dma_exit(struct viommu_dma *dma, bool entered)
+{
+	if (entered)
+		viommu_dma_end(dma);
+}
+
+/* iova + len may reach the end of the space, not go past it. */
+static inline bool wraps(uint64_t iova, uint64_t len)
+{
+	return len && iova > UINT64_MAX - (len - 1);
+}
+
+#endif

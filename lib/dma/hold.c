@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: BSD-3-Clause OR GPL-2.0-only */
+/* Pages in use by transfers that outlive a section. */
+#include "base/err.h"
+#include "base/limits.h"
+#include "dma/dma_context.h"
+
+/* One hold more. The section that is open orders it before the check of any
+ * removal that makes the mapping or the region unreachable: it waits for us. */
+static bool hold_mapping(struct viommu_dma *dma, struct viommu_mapping *m)
+{
+	/* Relaxed: see above. */
+	if ((add_relaxed(&m->state, 1) & MAPPING_HOLDS) >= LIMIT_MAPPING_HOLDS) {
+		sub_release(&m->state, 1); /* never held */
+		return false;
+	}
+	store_relaxed(&dma->ctx.held[dma->attachment & 1],
+		      dma->ctx.held[dma->attachment & 1] + 1);
+	return true;
+}
+
+static void count_held(struct viommu_dma *dma, uint32_t slot, int by)
+{
+	/* Pairs with slot_held() of the memory table: the transfer is over. */
+	store_release(&dma->region_held[slot], dma->region_held[slot] + (uint32_t)by);
+	store_relaxed(&dma->held, dma->held + (uint64_t)(int64_t)by);
+}
+
+/* Whether the last hold of sg covers the new one too. */
+static bool joins(struct viommu_hold *prev, const struct viommu_hold *next)
+{
+	if (prev->mapping != next->mapping || prev->region != next->region ||
+	    prev->attachment != next->attachment || !prev->dirty_len != !next->dirty_len)
+		return false;
+	if (prev->dirty_len && prev->dirty_gpa + prev->dirty_len != next->dirty_gpa)
+		return false;
+	prev->dirty_len += next->dirty_len;
+	return true;
+}
+
+static int add_hold(struct viommu_dma *dma, struct viommu_sg *sg,
+		    const struct viommu_hold *next)
+{
+	if (sg->hold_nr && joins(&sg->hold[sg->hold_nr - 1], next))
+		return 0;
+	if (sg->hold_nr == sg->hold_max)
+		return err(E2BIG, "hold array is full");
+	if (next->mapping && !hold_mapping(dma, next->mapping))
+		return err(E2BIG, "too many holds of one mapping");
+	count_held(dma, next->region, 1);
+	sg->hold[sg->hold_nr++] = *next;
+	return 0;
+}
+
+static int add_iov(struct viommu_sg *sg, void *hva, uint64_t len)
+{
+	struct iovec *prev = sg->iov_nr ? &sg->iov[sg->iov_nr - 1] : NULL;
+
+	if (prev && (char *)prev->iov_base + prev->iov_len == hva) {
+		prev->iov_len += len;
+		return 0;
+	}
+	if (sg->iov_nr == sg->iov_max)
+		return err(E2BIG, "iovec array is full");
+	sg->iov[sg->iov_nr++] = (struct iovec){hva, len};
+	return 0;
+}
+
+/* The first piece of [iova, iova + len); *done: its bytes. */
+static int get_piece(struct viommu_dma *dma, uint64_t iova, uint64_t len, unsigned perm,
+		     struct viommu_sg *sg, uint64_t *done)
+{
+	struct tlb_entry scratch;
+	const struct tlb_entry *e = tlb_reach(dma, iova, perm, &scratch);
+	struct viommu_hold hold;
+	uint64_t offset;
+	int rc;
+
+	if (!e)
+		return err(EFAULT, "access blocked");
+	offset = iova - e->iova;
+	*done = len < e->size - offset ? len : e->size - offset;
+	hold = (struct viommu_hold){
+		.mapping = e->mapping == &no_mapping
+				   ? NULL
+				   : (struct viommu_mapping *)e->mapping,
+		.dirty_gpa = perm & VIOMMU_WRITE ? e->gpa + offset : 0,
+		.dirty_len = perm & VIOMMU_WRITE ? *done : 0,
+		.region = e->region->slot,
+		.attachment = dma->attachment,
+	};
+	rc = add_hold(dma, sg, &hold);
+	return rc ? rc : add_iov(sg, e->hva + offset, *done);
+}
+
+/* Returns whether a removal may be waiting for just this one. */
+static bool release(struct viommu_dma *dma, const struct viommu_hold *hold)
+{
+	uint32_t *held = &dma->ctx.held[hold->attachment & 1];
+	uint32_t old;
+
+	count_held(dma, hold->region, -1);
+	if (!hold->mapping)
+		return false;
+	/* Pairs with the acquires of the removal: the transfer is over. */
+	store_release(held, *held - 1);
+	old = sub_release(&hold->mapping->state, 1);
+	return (old & (MAPPING_WAITED | MAPPING_HOLDS)) == (MAPPING_WAITED | 1);
+}
+
+/* Releases holds down to `nr`; tells a removal that waits. Sections may be open. */
+static void release_down_to(struct viommu_dma *dma, struct viommu_sg *sg, unsigned nr)
+{
+	bool tell = false;
+
+	while (sg->hold_nr > nr)
+		tell |= release(dma, &sg->hold[--sg->hold_nr]);
+	/* Pairs with the fence in endpoint_wait_holds(): either it sees our
+	 * holds gone, or we see that it waits. */
+	fence_full();
+	if (unlikely(tell || load_relaxed(&dma->ctx.waited)))
+		context_released(&dma->ctx);
+}
+
+/* What get must put back when it fails. */
+struct mark {
+	struct viommu_sg sg;
+	struct iovec iov;
+	struct viommu_hold hold;
+};
+
+static struct mark take_mark(const struct viommu_sg *sg)
+{
+	struct mark mark = {.sg = *sg};
+
+	if (sg->iov_nr)
+		mark.iov = sg->iov[sg->iov_nr - 1];
+	if (sg->hold_nr)
+		mark.hold = sg->hold[sg->hold_nr - 1];
+	return mark;
+}
+
+static void undo(struct viommu_dma *dma, struct viommu_sg *sg, const struct mark *mark)
+{
+	release_down_to(dma, sg, mark->sg.hold_nr);
+	*sg = mark->sg;
+	if (sg->iov_nr)
+		sg->iov[sg->iov_nr - 1] = mark->iov;
+	if (sg->hold_nr)
+		sg->hold[sg->hold_nr - 1] = mark->hold;
+}
+
+static int get_pieces(struct viommu_dma *dma, uint64_t iova, uint64_t len, unsigned perm,
+		      struct viommu_sg *sg)
+{
+	uint64_t done;
+
+	if (wraps(iova, len)) {
+		dma_blocked(dma, iova, perm);
+		return err(EFAULT, "access wraps around");
+	}
+	for (; len; iova += done, len -= done, sg->len += done) {
+		int rc = get_piece(dma, iova, len, perm, sg, &done);
+
+		if (rc)
+			return rc;
+	}
+	return 0;
+}
+
+int viommu_dma_get(struct viommu_dma *dma, uint64_t iova, uint64_t len, unsigned perm,
+		   struct viommu_sg *sg)
+{
+	struct mark mark = take_mark(sg);
+	bool entered = dma_enter(dma);
+	int rc = get_pieces(dma, iova, len, perm, sg);
+
+	if (rc)
+		undo(dma, sg, &mark);
+	dma_exit(dma, entered);
+	return rc;
+}
+
+/* Inside a section: the bitmap cannot be taken away. */
+static void mark_written(struct viommu_dma *dma, const struct viommu_hold *hold)
+{
+	const struct mem_region *r = mem_find(mem_table(dma->mem), hold->dirty_gpa);
+	uint64_t offset;
+
+	if (!r || r->slot != hold->region || !r->dirty)
+		return;
+	offset = hold->dirty_gpa - r->gpa;
+	mem_mark_pages(r->dirty, offset >> MEM_PAGE_LG2,
+		       (offset + hold->dirty_len - 1) >> MEM_PAGE_LG2);
+}
+
+void viommu_dma_put(struct viommu_dma *dma, struct viommu_sg *sg)
+{
+	bool entered = dma_enter(dma);
+
+	for (unsigned i = 0; i < sg->hold_nr; i++)
+		if (sg->hold[i].dirty_len)
+			mark_written(dma, &sg->hold[i]);
+	dma_exit(dma, entered);
+	release_down_to(dma, sg, 0);
+	sg->iov_nr = 0;
+	sg->len = 0;
+}
