@@ -7,6 +7,7 @@
 
 const struct endpoint_type *const endpoint_types[] = {
 	&endpoint_blk,
+	&endpoint_nvme,
 	&endpoint_dmatest,
 	NULL,
 };
