@@ -26,4 +26,14 @@
  * ones are not logged. */
 #define LIMIT_GUEST_LOG_LINES 64u
 
+/* The guest driver. Bytes of PROBE's properties that a device may ask room for:
+ * viommu_drv_endpoint_create() gives -EIO; so it does for more regions. */
+#define LIMIT_DRV_PROBE_SIZE   65536u
+#define LIMIT_DRV_RESV_REGIONS 1024u
+/* CPUs and request queues: viommu_drv_create() gives -EINVAL. */
+#define LIMIT_DRV_CPUS		 1024u
+#define LIMIT_DRV_REQUEST_QUEUES 16u
+/* Entries of a flush queue: -EINVAL. */
+#define LIMIT_DRV_FLUSH_ENTRIES (1u << 20)
+
 #endif
