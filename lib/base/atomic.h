@@ -16,9 +16,13 @@
 #define sub_release(p, v)   __atomic_fetch_sub((p), (v), __ATOMIC_RELEASE)
 #define or_relaxed(p, v)    __atomic_fetch_or((p), (v), __ATOMIC_RELAXED)
 #define or_full(p, v)	    __atomic_fetch_or((p), (v), __ATOMIC_SEQ_CST)
-#define fence_full()	    __atomic_thread_fence(__ATOMIC_SEQ_CST)
-#define fence_acquire()	    __atomic_thread_fence(__ATOMIC_ACQUIRE)
-#define fence_release()	    __atomic_thread_fence(__ATOMIC_RELEASE)
+/* Stores `desired` if *p is *expected; else loads it into *expected. */
+#define cas_relaxed(p, expected, desired)                                                \
+	__atomic_compare_exchange_n((p), (expected), (desired), false, __ATOMIC_RELAXED, \
+				    __ATOMIC_RELAXED)
+#define fence_full()	__atomic_thread_fence(__ATOMIC_SEQ_CST)
+#define fence_acquire() __atomic_thread_fence(__ATOMIC_ACQUIRE)
+#define fence_release() __atomic_thread_fence(__ATOMIC_RELEASE)
 
 static inline void cpu_relax(void)
 {

@@ -14,6 +14,12 @@
 #define LIMIT_ENDPOINT_ALIASES 8u
 /* Reserved regions of one endpoint: -ENOSPC. */
 #define LIMIT_RESV_REGIONS 1024u
+/* config.probe_size of a device: room for that many RESV_MEM properties; more
+ * is refused at creation. The floor spares a driver a change of configuration
+ * when an endpoint with a few more regions joins. */
+#define LIMIT_PROBE_SIZE     (LIMIT_RESV_REGIONS * 24u)
+#define LIMIT_PROBE_SIZE_MIN 24u
+#define PROBE_SIZE_FLOOR     512u
 /* DMA contexts of one endpoint: viommu_dma_create() gives -ENOSPC. */
 #define LIMIT_DMA_CONTEXTS 64u
 /* Holds of one mapping by all transfers: viommu_dma_get() gives -E2BIG. */
@@ -25,6 +31,11 @@
 /* Log lines that a guest's mistakes can cause in one virtio function: further
  * ones are not logged. */
 #define LIMIT_GUEST_LOG_LINES 64u
+/* Endpoints that can have used some of their fault rate within the last second;
+ * faults of others are held back (counted) meanwhile. */
+#define LIMIT_FAULT_SOURCES 256u
+/* Fault events a second an endpoint: more is refused at creation. */
+#define LIMIT_FAULT_RATE 1000000u
 
 /* The guest driver. Bytes of PROBE's properties that a device may ask room for:
  * viommu_drv_endpoint_create() gives -EIO; so it does for more regions. */
