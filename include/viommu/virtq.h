@@ -134,8 +134,9 @@ VIOMMU_API int viommu_virtq_push(struct viommu_virtq *vq,
  * unpublished until the next call. */
 VIOMMU_API bool viommu_virtq_publish(struct viommu_virtq *vq);
 
-/* Whether the driver has made something available (one load). false also if ring
- * memory cannot be reached or the ring is broken: pop says so. */
+/* Whether the driver has made something available (one load). false if the ring
+ * is broken or that word cannot be reached now. true does not mean that pop can
+ * reach the rest: stop at its -EFAULT. */
 VIOMMU_API bool viommu_virtq_has_work(struct viommu_virtq *vq);
 
 /* Asks the driver (not) to notify; repeating either costs nothing. enable returns

@@ -39,9 +39,8 @@ void *window_map(struct viommu_virtq *vq, struct viommu_ring_window *w, uint64_t
 	return w->hva;
 }
 
-/* Words are assembled from bytes, from as many pieces as it takes. */
-static int copy_bytes(struct viommu_virtq *vq, struct viommu_ring_window *w,
-		      uint64_t addr, uint8_t *out, unsigned len)
+int window_copy(struct viommu_virtq *vq, struct viommu_ring_window *w, uint64_t addr,
+		void *out, unsigned len)
 {
 	for (unsigned i = 0; i < len; i++) {
 		const uint8_t *p = window_at(vq, w, addr + i, 1);
@@ -49,48 +48,28 @@ static int copy_bytes(struct viommu_virtq *vq, struct viommu_ring_window *w,
 		if (!p)
 			return err(EFAULT, "descriptor out of reach");
 		/* Ordered by the caller's acquire of what made it available. */
-		out[i] = load_relaxed(p);
+		((uint8_t *)out)[i] = load_relaxed(p);
 	}
 	return 0;
-}
-
-static void unpack(struct ring_desc *out, uint64_t first, uint64_t second)
-{
-	out->addr = le64(first);
-	second = le64(second);
-	out->len = (uint32_t)second;
-	out->lo = (uint16_t)(second >> 32);
-	out->hi = (uint16_t)(second >> 48);
 }
 
 int desc_read(struct viommu_virtq *vq, struct viommu_ring_window *w, uint64_t addr,
 	      struct ring_desc *out)
 {
-	union {
-		uint64_t words[2];
-		uint8_t bytes[RING_DESC_LEN];
-	} raw;
-	uint64_t off = addr - w->addr;
-	const uint64_t *p = NULL;
+	const uint64_t *p = window_at(vq, w, addr, RING_DESC_LEN);
+	uint64_t words[2];
 
-	if (off < w->len && w->len - off >= RING_DESC_LEN)
-		p = (const void *)(w->hva + off);
-	else
-		p = window_map(vq, w, addr, RING_DESC_LEN);
 	if (likely(p && !((uintptr_t)p & (sizeof(*p) - 1)))) {
-		/* The second word holds the flags of a packed descriptor, so it
-		 * goes first: acquire pairs with the driver's release store of
-		 * them. Otherwise the address could be that of an earlier lap. */
-		raw.words[1] = load_acquire(&p[1]);
-		raw.words[0] = load_relaxed(&p[0]);
-	} else if (copy_bytes(vq, w, addr + 8, raw.bytes + 8, 8)) {
+		/* Both ordered as in window_copy(). */
+		words[0] = load_relaxed(&p[0]);
+		words[1] = load_relaxed(&p[1]);
+	} else if (window_copy(vq, w, addr, words, RING_DESC_LEN)) {
 		return err(EFAULT, "descriptor out of reach");
-	} else {
-		/* As above; the flags were read bytewise. */
-		fence_acquire();
-		if (copy_bytes(vq, w, addr, raw.bytes, 8))
-			return err(EFAULT, "descriptor out of reach");
 	}
-	unpack(out, raw.words[0], raw.words[1]);
+	words[1] = le64(words[1]);
+	out->addr = le64(words[0]);
+	out->len = (uint32_t)words[1];
+	out->lo = (uint16_t)(words[1] >> 32);
+	out->hi = (uint16_t)(words[1] >> 48);
 	return 0;
 }

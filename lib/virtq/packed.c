@@ -30,6 +30,43 @@ static uint16_t *flags_word(struct viommu_virtq *vq, uint16_t idx)
 		       sizeof(uint16_t));
 }
 
+/* What lies before the flags of an entry, if it is not one aligned piece. */
+static int read_scattered(struct viommu_virtq *vq, uint64_t addr, struct ring_desc *out)
+{
+	if (window_copy(vq, &vq->desc, addr, &out->addr, 8) ||
+	    window_copy(vq, &vq->desc, addr + PACKED_LEN, &out->len, 4) ||
+	    window_copy(vq, &vq->desc, addr + PACKED_ID, &out->lo, 2))
+		return err(EFAULT, "descriptor ring out of reach");
+	return 0;
+}
+
+/* A ring entry, each word fetched once, the flags first. 0; -EFAULT. */
+static int read_entry(struct viommu_virtq *vq, uint16_t idx, struct ring_desc *out)
+{
+	uint64_t addr = entry_addr(vq, idx);
+	const uint16_t *flags = flags_word(vq, idx);
+	const uint8_t *p;
+
+	if (!flags)
+		return err(EFAULT, "descriptor ring out of reach");
+	/* Acquire pairs with the driver's release store of a head's flags: all
+	 * that follows is read after it. Otherwise the rest of the entry could
+	 * be that of an earlier lap. */
+	out->hi = le16(load_acquire(flags));
+	p = window_at(vq, &vq->desc, addr, RING_DESC_LEN);
+	if (likely(p && !((uintptr_t)p & 7))) {
+		out->addr = load_relaxed((const uint64_t *)p);
+		out->len = load_relaxed((const uint32_t *)(p + PACKED_LEN));
+		out->lo = load_relaxed((const uint16_t *)(p + PACKED_ID));
+	} else if (read_scattered(vq, addr, out)) {
+		return err(EFAULT, "descriptor ring out of reach");
+	}
+	out->addr = le64(out->addr);
+	out->len = le32(out->len);
+	out->lo = le16(out->lo);
+	return 0;
+}
+
 /* An indirect table is taken from first to last; only WRITE counts in it. */
 static void walk_indirect(struct chain_walk *walk, const struct ring_desc *head)
 {
@@ -81,7 +118,7 @@ static int walk_list(struct chain_walk *walk, struct place *at)
 			walk->error = err(EBADMSG, "list is longer than the ring");
 			return 1;
 		}
-		if (desc_read(vq, &vq->desc, entry_addr(vq, at->idx), &desc))
+		if (read_entry(vq, at->idx, &desc))
 			return err(EFAULT, "descriptor ring out of reach");
 		if (!packed_is_avail(desc.hi, at->wrap)) {
 			if (first)

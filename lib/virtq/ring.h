@@ -51,10 +51,13 @@ static inline struct viommu_ring_window window_init(uint64_t base, uint64_t size
 	return (struct viommu_ring_window){.base = base, .size = size, .perm = perm};
 }
 
-/*
- * A descriptor, each word fetched once. A descriptor of an indirect table may lie
- * at any address and over several pieces. 0; -EFAULT.
- */
+/* Copies byte by byte, each fetched once, from as many pieces as it takes.
+ * 0; -EFAULT. */
+int window_copy(struct viommu_virtq *vq, struct viommu_ring_window *w, uint64_t addr,
+		void *out, unsigned len);
+
+/* A descriptor, each word fetched once, of split rings and indirect tables, which
+ * may lie at any address and over several pieces. 0; -EFAULT. */
 int desc_read(struct viommu_virtq *vq, struct viommu_ring_window *w, uint64_t addr,
 	      struct ring_desc *out);
 
