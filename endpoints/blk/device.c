@@ -43,28 +43,6 @@ void request_put(struct blk *blk, struct request *req)
 	unget(blk, req);
 }
 
-void request_list_push(struct request_list *l, struct request *req)
-{
-	req->next = NULL;
-	if (l->last)
-		l->last->next = req;
-	else
-		l->first = req;
-	l->last = req;
-}
-
-struct request *request_list_pop(struct request_list *l)
-{
-	struct request *req = l->first;
-
-	if (req) {
-		l->first = req->next;
-		if (!l->first)
-			l->last = NULL;
-	}
-	return req;
-}
-
 static void io_done(void *opaque, struct block_io *io, int res)
 {
 	request_done(opaque, container_of(io, struct request, io), res);
@@ -189,18 +167,6 @@ static void interrupt(struct blk *blk, uint64_t irqs)
 	}
 }
 
-/* Holds pages and starts I/O for what was taken; one system call for all. */
-static void issue_all(struct blk *blk)
-{
-	struct request_list waiting = blk->waiting;
-	struct request *req;
-
-	blk->waiting = (struct request_list){NULL, NULL};
-	while ((req = request_list_pop(&waiting)) != NULL)
-		request_issue(blk, req);
-	block_kick(blk->block);
-}
-
 /* A function that may not master the bus reads no ring. */
 static bool may_take(const struct blk *blk)
 {
@@ -210,7 +176,6 @@ static bool may_take(const struct blk *blk)
 /* One turn; budget 0: completions only. */
 static unsigned turn(struct blk *blk, unsigned budget)
 {
-	struct request *req;
 	bool more = false;
 	unsigned done;
 	uint64_t irqs;
@@ -218,15 +183,13 @@ static unsigned turn(struct blk *blk, unsigned budget)
 	block_settle(blk->block);
 	begin_section(blk);
 	done = block_reap(blk->block);
-	for (; (req = request_list_pop(&blk->failed)) != NULL; done++)
-		request_finish(blk, req, VIRTIO_BLK_S_IOERR);
 	if (budget && may_take(blk))
 		done += take_all(blk, budget, &more);
 	irqs = publish_all(blk);
 	viommu_dma_end(blk->dma);
 	interrupt(blk, irqs);
-	issue_all(blk);
-	more |= blk->failed.first || block_has_more(blk->block);
+	block_kick(blk->block);
+	more |= block_has_more(blk->block);
 	return (done ? ENDPOINT_DONE : 0) | (more ? ENDPOINT_MORE : 0);
 }
 
@@ -310,8 +273,7 @@ static bool arm(struct endpoint *ep)
 				work |= arm_queue(&blk->queue[i]);
 		viommu_dma_end(blk->dma);
 	}
-	work |= block_arm(blk->block);
-	return work || blk->failed.first || blk->waiting.first;
+	return block_arm(blk->block) || work;
 }
 
 static int fds(struct endpoint *ep, struct pollfd *out, unsigned max)
@@ -367,13 +329,13 @@ static void lose_queue(struct blk *blk, struct queue *q)
 	endpoint_log(blk->ep.env.log, VIOMMU_LOG_ERROR,
 		     "%s: the disk has not answered %u requests for %u ms; the device "
 		     "cannot be used before it does",
-		     blk->ep.name, blk->lost, BLK_DRAIN_MS);
+		     blk->ep.name, blk->lost, blk->drain_ms);
 }
 
 /* Until the disk has given back all of the queue's requests. */
 static void drain(struct blk *blk, struct queue *q)
 {
-	uint64_t end = now_ms() + BLK_DRAIN_MS, now;
+	uint64_t end = now_ms() + blk->drain_ms, now;
 
 	cancel_queue(blk, q);
 	while (q->inflight) {
@@ -564,6 +526,7 @@ static int parse(struct blk *blk, const struct options *o)
 	blk->queues_nr = 1;
 	blk->queue_size = 256;
 	blk->inflight_max = 256;
+	blk->drain_ms = BLK_DRAIN_MS;
 	blk->packed = true;
 	r = options_uint(o, "queues", 1, VIOMMU_VIRTIO_QUEUES_MAX, &blk->queues_nr);
 	if (!r)

@@ -42,7 +42,7 @@ enum request_state { REQUEST_FREE, REQUEST_POPPED, REQUEST_STARTED, REQUEST_LOST
 struct request {
 	struct block_io io; /* first: done() gets it */
 	struct queue *queue;
-	struct request *next; /* free, or waiting to be issued */
+	struct request *next; /* free */
 	enum request_state state;
 	uint32_t type;
 	uint64_t sector;
@@ -66,10 +66,6 @@ struct queue {
 	bool quiet;   /* notifications are off */
 	bool dirty;   /* pushed, not yet published */
 	unsigned inflight;
-};
-
-struct request_list {
-	struct request *first, *last;
 };
 
 struct blk_stats {
@@ -102,6 +98,7 @@ struct blk {
 
 	/* Set at creation. */
 	unsigned queues_nr, queue_size, bufs_max, inflight_max;
+	unsigned drain_ms; /* BLK_DRAIN_MS */
 	bool packed;
 	char serial[VIRTIO_BLK_ID_LEN];
 
@@ -115,10 +112,8 @@ struct blk {
 	unsigned first_queue;	 /* where the next turn begins */
 	struct request *request; /* inflight_max of them */
 	struct request *free;
-	struct request_list waiting; /* pages to be held, then issued */
-	struct request_list failed;  /* to be answered in the next section */
-	unsigned inflight;	     /* taken from a ring, not given back */
-	unsigned lost;		     /* the disk has them, no ring does */
+	unsigned inflight; /* taken from a ring, not given back */
+	unsigned lost;	   /* the disk has them, no ring does */
 	struct viommu_virtq_buf *bufs;
 	struct iovec *iovs;
 	struct viommu_hold *holds;
@@ -134,22 +129,16 @@ void blk_config_write(struct blk *blk, uint32_t offset, const void *buf, uint32_
 
 /* ---- request.c: all inside a DMA section unless said otherwise ---- */
 
-/* Takes up a popped chain: answers it, or puts it on blk->waiting. */
+/* Takes up a popped chain: answers it, or starts its I/O. */
 void request_begin(struct blk *blk, struct request *req);
-/* Holds the pages of what comes next and starts it. Outside a section. */
-void request_issue(struct blk *blk, struct request *req);
 /* Its I/O is over: goes on, or answers. */
 void request_done(struct blk *blk, struct request *req, int res);
-/* Answers with a status and gives the chain back. */
-void request_finish(struct blk *blk, struct request *req, uint8_t status);
 /* Whether its data lies in [start, last]. Any time. */
 bool request_overlaps(const struct request *req, uint64_t start, uint64_t last);
 
 /* ---- device.c, for request.c ---- */
 struct request *request_get(struct blk *blk); /* NULL: all under way */
 void request_put(struct blk *blk, struct request *req);
-void request_list_push(struct request_list *l, struct request *req);
-struct request *request_list_pop(struct request_list *l);
 /* Gives a chain back with `len` bytes written. */
 void queue_push(struct blk *blk, struct queue *q, const struct viommu_chain *chain,
 		uint32_t len);

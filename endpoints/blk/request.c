@@ -100,7 +100,7 @@ static uint32_t used_len(const struct request *req)
 	return len > UINT32_MAX ? UINT32_MAX : (uint32_t)len;
 }
 
-void request_finish(struct blk *blk, struct request *req, uint8_t status)
+static void finish(struct blk *blk, struct request *req, uint8_t status)
 {
 	uint32_t len = 0;
 
@@ -122,7 +122,7 @@ void request_finish(struct blk *blk, struct request *req, uint8_t status)
 static void finish_blocked(struct blk *blk, struct request *req)
 {
 	blk->stats.blocked++;
-	request_finish(blk, req, VIRTIO_BLK_S_IOERR);
+	finish(blk, req, VIRTIO_BLK_S_IOERR);
 }
 
 /* ---- what each type asks for ---- */
@@ -135,10 +135,7 @@ static bool in_range(const struct blk *blk, uint64_t sector, uint64_t len)
 	       len / BLOCK_SECTOR <= capacity - sector;
 }
 
-static void wait_for_issue(struct blk *blk, struct request *req)
-{
-	request_list_push(&blk->waiting, req);
-}
+static void issue(struct blk *blk, struct request *req);
 
 /* Nothing moves, but what the driver must not reach is refused all the same. */
 static void null_transfer(struct blk *blk, struct request *req, bool write)
@@ -151,7 +148,7 @@ static void null_transfer(struct blk *blk, struct request *req, bool write)
 		return;
 	}
 	req->written = write ? 0 : req->data_len;
-	request_finish(blk, req, VIRTIO_BLK_S_OK);
+	finish(blk, req, VIRTIO_BLK_S_OK);
 }
 
 static void count_transfer(struct blk_stats *s, bool write, uint64_t len)
@@ -170,7 +167,7 @@ static void begin_transfer(struct blk *blk, struct request *req, bool write)
 	req->data_len = req->data.left;
 	if (unlikely((write && blk->info->read_only) || req->data_len > BLK_DATA_MAX ||
 		     !in_range(blk, req->sector, req->data_len))) {
-		request_finish(blk, req, VIRTIO_BLK_S_IOERR);
+		finish(blk, req, VIRTIO_BLK_S_IOERR);
 		return;
 	}
 	count_transfer(&blk->stats, write, req->data_len);
@@ -179,18 +176,18 @@ static void begin_transfer(struct blk *blk, struct request *req, bool write)
 	if (blk->info->null || !req->data_len)
 		null_transfer(blk, req, write);
 	else
-		wait_for_issue(blk, req);
+		issue(blk, req);
 }
 
 static void begin_flush(struct blk *blk, struct request *req)
 {
 	blk->stats.flushes++;
 	if (blk->info->null) {
-		request_finish(blk, req, VIRTIO_BLK_S_OK);
+		finish(blk, req, VIRTIO_BLK_S_OK);
 		return;
 	}
 	req->io.op = BLOCK_FLUSH;
-	wait_for_issue(blk, req);
+	issue(blk, req);
 }
 
 static void begin_get_id(struct blk *blk, struct request *req)
@@ -205,7 +202,7 @@ static void begin_get_id(struct blk *blk, struct request *req)
 		return;
 	}
 	req->written = len;
-	request_finish(blk, req, VIRTIO_BLK_S_OK);
+	finish(blk, req, VIRTIO_BLK_S_OK);
 }
 
 /* "The device MUST set the status byte to UNSUPP if any unknown flag is set; for
@@ -255,17 +252,17 @@ static void begin_segments(struct blk *blk, struct request *req, enum block_op o
 		blk->info->read_only ? VIRTIO_BLK_S_IOERR : read_segments(blk, req);
 
 	if (status != VIRTIO_BLK_S_OK || blk->info->null) {
-		request_finish(blk, req, status);
+		finish(blk, req, status);
 		return;
 	}
 	req->io.op = op;
-	wait_for_issue(blk, req);
+	issue(blk, req);
 }
 
 static void begin_discard(struct blk *blk, struct request *req)
 {
 	if (!blk->info->discard && !blk->info->read_only) {
-		request_finish(blk, req, VIRTIO_BLK_S_UNSUPP);
+		finish(blk, req, VIRTIO_BLK_S_UNSUPP);
 		return;
 	}
 	blk->stats.discards++;
@@ -295,7 +292,7 @@ static void dispatch(struct blk *blk, struct request *req)
 		begin_segments(blk, req, BLOCK_ZEROES);
 		break;
 	default:
-		request_finish(blk, req, VIRTIO_BLK_S_UNSUPP);
+		finish(blk, req, VIRTIO_BLK_S_UNSUPP);
 	}
 }
 
@@ -353,7 +350,7 @@ void request_begin(struct blk *blk, struct request *req)
 	else if (r == -EFAULT)
 		finish_blocked(blk, req);
 	else
-		request_finish(blk, req, VIRTIO_BLK_S_IOERR);
+		finish(blk, req, VIRTIO_BLK_S_IOERR);
 }
 
 /* ---- I/O ---- */
@@ -427,21 +424,16 @@ static bool is_transfer(const struct request *req)
 	return req->io.op == BLOCK_READ || req->io.op == BLOCK_WRITE;
 }
 
-void request_issue(struct blk *blk, struct request *req)
+/* Holds the pages of what comes next and starts it. */
+static void issue(struct blk *blk, struct request *req)
 {
-	if (unlikely(!req->queue->enabled)) {
-		request_put(blk, req);
-		return;
-	}
 	if (is_transfer(req) && prepare_transfer(blk, req)) {
-		blk->stats.blocked++;
-		request_list_push(&blk->failed, req);
+		finish_blocked(blk, req);
 		return;
 	}
-	/* Empty segments have nothing to do. */
-	while (req->segment_at < req->segment_nr &&
-	       !req->segment[req->segment_at].sectors_nr &&
-	       req->segment_at + 1 < req->segment_nr)
+	/* Empty segments have nothing to do; the last one stands for all. */
+	while (req->segment_at + 1 < req->segment_nr &&
+	       !req->segment[req->segment_at].sectors_nr)
 		req->segment_at++;
 	if (req->segment_at < req->segment_nr)
 		prepare_segment(blk, req);
@@ -469,11 +461,11 @@ void request_done(struct blk *blk, struct request *req, int res)
 	}
 	req->state = REQUEST_POPPED;
 	blk->stats.cancelled += res == -ECANCELED;
-	if (unlikely(!res && has_more(req))) {
-		wait_for_issue(blk, req);
+	if (unlikely(!res && has_more(req) && req->queue->enabled)) {
+		issue(blk, req);
 		return;
 	}
 	if (!res && req->io.op == BLOCK_READ)
 		req->written = req->data_len;
-	request_finish(blk, req, res ? VIRTIO_BLK_S_IOERR : VIRTIO_BLK_S_OK);
+	finish(blk, req, res ? VIRTIO_BLK_S_IOERR : VIRTIO_BLK_S_OK);
 }

@@ -154,6 +154,8 @@ const struct block_info *block_info(const struct block *b)
 /* Where an I/O begins, given what is known of the file system by now. */
 static enum block_stage first_stage(const struct block *b, const struct block_io *io)
 {
+	if ((io->op == BLOCK_DISCARD || io->op == BLOCK_ZEROES) && !io->len)
+		return STAGE_FINISHED;
 	if (io->op == BLOCK_DISCARD && (b->no_punch || !b->info.discard))
 		return STAGE_FINISHED;
 	if (io->op == BLOCK_ZEROES && (io->may_unmap ? b->no_punch : b->no_zero_range))
