@@ -45,9 +45,8 @@ static unsigned status_of(int r, size_t written, const uint8_t out[4])
 
 unsigned guest_unpark(struct guest *g)
 {
-	struct iovec in = {g->parked_in, g->parked_in_len}, out = {g->parked_out, 4};
 	size_t written = 0;
-	int r = viommu_device_request(g->dev, &in, 1, &out, 1, &written);
+	int r = viommu_device_request(g->dev, &g->in, 1, &g->out, 1, &written);
 
 	return status_of(r, written, g->parked_out);
 }
@@ -57,7 +56,8 @@ static unsigned request(struct guest *g, const void *req, size_t len)
 {
 	if (!g->dev)
 		return VIRTIO_IOMMU_S_OK;
-	g->parked_in_len = len;
+	g->in = (struct iovec){g->parked_in, len};
+	g->out = (struct iovec){g->parked_out, 4};
 	memcpy(g->parked_in, req, len);
 	return guest_unpark(g);
 }

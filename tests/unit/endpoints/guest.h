@@ -49,7 +49,7 @@ struct guest {
 	uint64_t now_ns;
 	/* A request that is parked. */
 	uint8_t parked_in[64], parked_out[4];
-	size_t parked_in_len;
+	struct iovec in, out;
 };
 
 struct guest *guest_create(bool with_iommu);
