@@ -48,11 +48,11 @@ struct view {
 struct context {
 	/* Written by the context's thread, read by the control side. */
 	struct section section;
-	uint32_t held[2];    /* holds of mappings, by lowest bit of the attachment
-			      * they were taken under */
-	bool bypassing;	     /* the view it uses is VIEW_BYPASS */
-	uint64_t served;     /* translations that did not look anything up */
-	uint64_t served_old; /* `served` when the view was taken up */
+	uint32_t held[2];	/* holds of mappings, by lowest bit of the attachment
+				 * they were taken under */
+	bool bypassing;		/* the view it uses is VIEW_BYPASS */
+	const uint64_t *served; /* translations that did not look anything up */
+	uint64_t served_old;	/* `served` when the view was taken up */
 	uint64_t hits_old, bypassed_old; /* under earlier views */
 	uint64_t misses;
 
@@ -82,7 +82,7 @@ static inline uint64_t context_served(const struct context *ctx, bool bypassed)
 	/* counters with one writer, no pairs */
 	if (load_relaxed(&ctx->bypassing) != bypassed)
 		return old;
-	return old + load_relaxed(&ctx->served) - load_relaxed(&ctx->served_old);
+	return old + load_relaxed(ctx->served) - load_relaxed(&ctx->served_old);
 }
 
 extern const struct view view_blocked, view_bypass;

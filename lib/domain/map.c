@@ -267,21 +267,28 @@ static void settle_removed(struct space *s, struct domain *d, bool wait)
 	}
 }
 
-uint32_t domain_remove(struct space *s, struct domain *d, uint64_t start, uint64_t last,
-		       bool wait)
+/* What is in limbo can no longer be found: see that it is no longer in use. */
+static void finish_removal(struct space *s, struct domain *d, uint32_t removed, bool wait)
 {
 	struct range_tree *tree = &d->view.tree;
-	uint32_t removed = range_tree_remove(tree, start, last);
 
-	if (!removed)
-		return 0;
 	kill_removed(s, d);
 	domain_wait_sections(d);
 	d->mappings_nr -= removed;
 	s->counts.mappings -= removed;
 	settle_removed(s, d, wait);
 	range_tree_settle(tree);
-	range_limbo_settle(&d->closed, &s->nodes);
+	if (unlikely(d->closed.replaced_nr))
+		range_limbo_settle(&d->closed, &s->nodes);
+}
+
+uint32_t domain_remove(struct space *s, struct domain *d, uint64_t start, uint64_t last,
+		       bool wait)
+{
+	uint32_t removed = range_tree_remove(&d->view.tree, start, last);
+
+	if (removed)
+		finish_removal(s, d, removed, wait);
 	return removed;
 }
 
@@ -297,10 +304,15 @@ int space_unmap(struct space *s, uint32_t domain, uint64_t start, uint64_t last,
 		return err(EINVAL, "unmap: bypass domain");
 	if (last < start)
 		return err(ERANGE, "unmap: virt_end < virt_start");
-	if (range_tree_cuts(&d->view.tree, start, last))
-		return err(ERANGE, "unmap: would split a mapping");
 	if (unlikely(s->lost))
 		space_reap(s);
+	if (likely(range_tree_remove_one(&d->view.tree, start, last))) {
+		*removed = 1;
+		finish_removal(s, d, 1, true);
+		return space_removal_result(s);
+	}
+	if (range_tree_cuts(&d->view.tree, start, last))
+		return err(ERANGE, "unmap: would split a mapping");
 	*removed = domain_remove(s, d, start, last, true);
 	return space_removal_result(s);
 }

@@ -10,6 +10,8 @@ struct range_leaf *leaf_new(struct range_tree *t)
 	struct range_leaf *leaf = pool_take(&t->pools->leaf);
 
 	leaf->order = ORDER_EMPTY;
+	for (unsigned i = 0; i < RANGE_LEAF_MAX; i++)
+		store_relaxed(&leaf->start[i], FREE_START); /* see leaf_rank() */
 	leaf->link = NULL;
 	leaf->dead = 0;
 	leaf->in_limbo = false;
@@ -106,6 +108,7 @@ static bool walk(const struct range_tree *t, uint64_t x, struct path *p)
 		if (at < inner->nr - 1)
 			p->pos.upper = inner->key[at];
 		node = inner->child[at];
+		fetch_node(node, level - 1);
 	}
 	p->pos.leaf = node;
 	return node;

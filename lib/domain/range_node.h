@@ -64,26 +64,51 @@ static inline void leaf_publish(struct range_leaf *leaf, uint64_t order)
 	store_release(&leaf->order, order);
 }
 
+#define FREE_START UINT64_MAX /* of a free slot, once no reader knows it otherwise */
+
+/* Relaxed: which slots count is said by the order word, read before; the writer
+ * may be filling a slot that does not. */
+static inline uint64_t leaf_start(const struct range_leaf *leaf, unsigned slot)
+{
+	return load_relaxed(&leaf->start[slot]);
+}
+
+/* Whether the first `rank` places of the order are the ranges that start at or
+ * below x. */
+static inline bool rank_is(const struct range_leaf *leaf, uint64_t order, unsigned rank,
+			   uint64_t x)
+{
+	if (rank > order_nr(order))
+		return false;
+	if (rank && leaf_start(leaf, order_slot(order, rank - 1)) > x)
+		return false;
+	return rank == order_nr(order) || leaf_start(leaf, order_slot(order, rank)) > x;
+}
+
+/* leaf_rank() when slots that are not in the order got in the way. */
+unsigned leaf_rank_slow(const struct range_leaf *leaf, uint64_t order, uint64_t x);
+
 /*
- * How many of the leaf's ranges start at or below x. All places are compared,
- * without a branch; those in use are sorted, so the ones that match are the
- * first ones. Free slots are compared too, hence the relaxed load (the writer
- * may be filling one), and masked out.
+ * How many of the leaf's ranges start at or below x. Counts over all slots in
+ * whatever order they are: free ones hold the highest start, so they do not
+ * count, except one that is being filled or was just emptied; therefore the
+ * result is checked against the order.
  */
 static inline unsigned leaf_rank(const struct range_leaf *leaf, uint64_t order,
 				 uint64_t x)
 {
-	uint32_t below = 0;
+	unsigned above[3] = {0};
+	unsigned rank;
 
-#pragma GCC unroll 15
-	for (unsigned i = 0; i < RANGE_LEAF_MAX; i++) {
-		/* No pair: only slots published by `order` count. */
-		uint64_t start = load_relaxed(&leaf->start[order_slot(order, i)]);
-
-		below |= (uint32_t)(start <= x) << i;
+#pragma GCC unroll 5
+	for (unsigned i = 0; i < RANGE_LEAF_MAX; i += 3) {
+		above[0] += x < leaf_start(leaf, i);
+		above[1] += x < leaf_start(leaf, i + 1);
+		above[2] += x < leaf_start(leaf, i + 2);
 	}
-	below &= (1u << order_nr(order)) - 1;
-	return (unsigned)__builtin_ctz(~below);
+	rank = RANGE_LEAF_MAX - above[0] - above[1] - above[2];
+	return likely(rank_is(leaf, order, rank, x)) ? rank
+						     : leaf_rank_slow(leaf, order, x);
 }
 
 /* ---- inner nodes ---- */
@@ -120,6 +145,27 @@ static inline void inner_set_child(struct range_inner *inner, unsigned i, void *
 }
 
 /* ---- descent ---- */
+
+/* All lines of a node at once: its parts are looked at one after the other. */
+static inline void fetch_inner(const void *node)
+{
+	for (unsigned i = 0; i < sizeof(struct range_inner); i += CACHE_LINE)
+		__builtin_prefetch((const char *)node + i);
+}
+
+static inline void fetch_leaf(const void *node)
+{
+	for (unsigned i = 0; i < sizeof(struct range_leaf); i += CACHE_LINE)
+		__builtin_prefetch((const char *)node + i);
+}
+
+static inline void fetch_node(const void *node, unsigned level)
+{
+	if (level)
+		fetch_inner(node);
+	else
+		fetch_leaf(node);
+}
 
 static inline void *root_node(uintptr_t root)
 {
@@ -165,6 +211,7 @@ static inline bool leaf_find(const struct range_tree *t, uint64_t x, struct leaf
 		if (at < inner->nr - 1)
 			pos->upper = inner->key[at];
 		node = inner_child(inner, at);
+		fetch_node(node, level - 1);
 	}
 	pos->leaf = node;
 	return node;

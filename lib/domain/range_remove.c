@@ -194,8 +194,7 @@ static void prune_root(struct prune *p)
 	tree_set_root(p->t, node, levels);
 }
 
-/* The common case: one range, exactly, in a leaf that stays large enough. */
-static bool remove_one(struct range_tree *t, uint64_t start, uint64_t last)
+bool range_tree_remove_one(struct range_tree *t, uint64_t start, uint64_t last)
 {
 	struct range_leaf *leaf;
 	struct leaf_pos pos;
@@ -220,8 +219,6 @@ uint32_t range_tree_remove(struct range_tree *t, uint64_t start, uint64_t last)
 {
 	struct prune p = {t, start, last, 0};
 
-	if (likely(remove_one(t, start, last)))
-		return 1;
 	if (t->root)
 		prune_root(&p);
 	return p.removed;

@@ -27,6 +27,15 @@ int range_pools_reserve_slow(struct range_pools *p)
 		  : pool_reserve(&p->inner, RANGE_INSERT_INNERS + RANGE_REMOVE_INNERS);
 }
 
+unsigned leaf_rank_slow(const struct range_leaf *leaf, uint64_t order, uint64_t x)
+{
+	unsigned rank = 0;
+
+	while (rank < order_nr(order) && leaf_start(leaf, order_slot(order, rank)) <= x)
+		rank++;
+	return rank;
+}
+
 static void fill(const struct range_leaf *leaf, unsigned slot, struct range *out)
 {
 	out->start = leaf->start[slot];
@@ -101,7 +110,9 @@ void range_limbo_settle(struct range_limbo *limbo, struct range_pools *pools)
 		struct range_leaf *leaf = limbo->leaves;
 
 		limbo->leaves = leaf->link;
-		leaf->dead = 0;
+		for (; leaf->dead; leaf->dead &= (uint16_t)(leaf->dead - 1))
+			store_relaxed(&leaf->start[__builtin_ctz(leaf->dead)],
+				      FREE_START); /* see leaf_rank() */
 		leaf->in_limbo = false;
 		if (leaf->replaced)
 			pool_give(&pools->leaf, leaf);

@@ -99,6 +99,10 @@ int range_tree_insert(struct range_tree *t, uint64_t start, uint64_t last, void 
  */
 uint32_t range_tree_remove(struct range_tree *t, uint64_t start, uint64_t last);
 
+/* The common case, faster: takes out the range that is exactly [start, last]
+ * from a leaf that stays large enough. false: nothing was done. */
+bool range_tree_remove_one(struct range_tree *t, uint64_t start, uint64_t last);
+
 /* Whether [start, last] cuts a range, that is, contains a part of one only. */
 bool range_tree_cuts(const struct range_tree *t, uint64_t start, uint64_t last);
 
