@@ -88,6 +88,49 @@ VIOMMU_API int viommu_dma_translate(struct viommu_dma *dma, uint64_t iova, uint6
 				    unsigned perm, struct viommu_span *out);
 
 /*
+ * viommu_dma_translate() with its most frequent case inlined: for devices that
+ * translate per descriptor. The structs are the library's; they are here for
+ * this function only, change with the library's version, and nothing but
+ * viommu_dma_reach() may look into them.
+ */
+#define VIOMMU_DMA_ENTRIES 256u
+struct viommu_dma_entry {
+	uint64_t iova, size; /* size 0: empty */
+	char *hva;	     /* of iova */
+	const uint32_t *generation_now;
+	uint32_t generation; /* good while *generation_now is this */
+	uint32_t perm;
+	uint64_t gpa; /* of iova */
+	const void *region;
+	uint64_t unused; /* room for an address-space tag */
+};
+struct viommu_dma_fast {
+	uint32_t shift, mask;
+	uint64_t served;
+	uint64_t unused[6];
+	struct viommu_dma_entry entry[VIOMMU_DMA_ENTRIES];
+};
+
+static inline int viommu_dma_reach(struct viommu_dma *dma, uint64_t iova, uint64_t len,
+				   unsigned perm, struct viommu_span *out)
+{
+	struct viommu_dma_fast *fast = (struct viommu_dma_fast *)dma;
+	const struct viommu_dma_entry *e =
+		&fast->entry[(iova >> fast->shift) & fast->mask];
+	uint64_t offset = iova - e->iova, left = e->size - offset;
+
+	if (__builtin_expect(offset >= e->size || (perm & ~e->perm) ||
+				     __atomic_load_n(e->generation_now,
+						     __ATOMIC_RELAXED) != e->generation,
+			     0))
+		return viommu_dma_translate(dma, iova, len, perm, out);
+	__atomic_store_n(&fast->served, fast->served + 1, __ATOMIC_RELAXED);
+	out->hva = e->hva + offset;
+	out->len = len < left ? len : left;
+	return 0;
+}
+
+/*
  * All pieces of [iova, iova + len) inside a section, adjacent ones merged.
  * Result: number of iovecs written (>= 1, 0 if len is 0); -EFAULT; -E2BIG: more
  * than max pieces. All or nothing.

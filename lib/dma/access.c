@@ -13,8 +13,7 @@
 static inline bool reach_piece(struct viommu_dma *dma, uint64_t iova, uint64_t len,
 			       unsigned perm, struct viommu_span *out)
 {
-	struct tlb_entry scratch;
-	const struct tlb_entry *e = tlb_reach(dma, iova, perm, &scratch);
+	const struct viommu_dma_entry *e = tlb_reach(dma, iova, perm);
 	uint64_t offset, left;
 
 	if (unlikely(!e))

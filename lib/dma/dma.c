@@ -10,12 +10,12 @@ const struct viommu_mapping no_mapping;
 /* What was served so far was served under the view that ends. */
 static void close_counts(struct context *ctx, bool bypassing)
 {
-	uint64_t nr = ctx->served - ctx->served_old;
+	uint64_t nr = *ctx->served - ctx->served_old;
 	uint64_t *old = ctx->bypassing ? &ctx->bypassed_old : &ctx->hits_old;
 
 	/* counters with one writer, no pairs */
 	store_relaxed(old, *old + nr);
-	store_relaxed(&ctx->served_old, ctx->served);
+	store_relaxed(&ctx->served_old, *ctx->served);
 	store_relaxed(&ctx->bypassing, bypassing);
 }
 
@@ -30,24 +30,24 @@ static void refresh(struct viommu_dma *dma)
 	dma->view = load_acquire(&dma->ctx.view);
 	close_counts(&dma->ctx, dma->view->kind == VIEW_BYPASS);
 	for (unsigned i = 0; i < TLB_PAGES; i++)
-		dma->pages[i].size = 0;
+		dma->fast.entry[i].size = 0;
 	for (unsigned i = 0; i < TLB_LARGES; i++)
 		dma->larges[i].size = 0;
 	if (dma->view->kind == VIEW_MAPPED) {
-		dma->tlb_shift = TLB_PAGE_LG2;
-		dma->tlb_mask = TLB_PAGES - 1;
+		dma->fast.shift = TLB_PAGE_LG2;
+		dma->fast.mask = TLB_PAGES - 1;
 	} else {
-		dma->tlb_shift = TLB_BYPASS_LG2;
-		dma->tlb_mask = TLB_BYPASSES - 1;
+		dma->fast.shift = TLB_BYPASS_LG2;
+		dma->fast.mask = TLB_BYPASSES - 1;
 	}
 }
 
 static void init_tlb(struct viommu_dma *dma)
 {
 	for (unsigned i = 0; i < TLB_PAGES; i++)
-		dma->pages[i].mapping = &no_mapping;
+		dma->fast.entry[i].generation_now = &no_mapping.generation;
 	for (unsigned i = 0; i < TLB_LARGES; i++)
-		dma->larges[i].mapping = &no_mapping;
+		dma->larges[i].generation_now = &no_mapping.generation;
 	refresh(dma);
 }
 
@@ -65,6 +65,7 @@ int viommu_dma_create(struct viommu_endpoint *ep, struct viommu_mem *mem,
 	dma->mem = mem;
 	dma->ctx.ops = ops;
 	dma->ctx.opaque = opaque;
+	dma->ctx.served = &dma->fast.served;
 	rc = context_join(&dma->ctx, ep);
 	if (rc) {
 		alloc->free(alloc->opaque, dma, sizeof(*dma));
@@ -143,11 +144,11 @@ static void widen_log(struct viommu_dma *dma, const struct dirty_range *r)
 	dma->dirty_all = true;
 }
 
-void dma_log_write(struct viommu_dma *dma, const struct tlb_entry *e, uint64_t iova,
-		   uint64_t len)
+void dma_log_write(struct viommu_dma *dma, const struct viommu_dma_entry *e,
+		   uint64_t iova, uint64_t len)
 {
-	uint64_t offset = e->gpa + (iova - e->iova) - e->region->gpa;
-	struct dirty_range r = {e->region->dirty, offset >> MEM_PAGE_LG2,
+	uint64_t offset = e->gpa + (iova - e->iova) - entry_region(e)->gpa;
+	struct dirty_range r = {entry_region(e)->dirty, offset >> MEM_PAGE_LG2,
 				(offset + len - 1) >> MEM_PAGE_LG2};
 
 	if (dma->dirty_nr == DIRTY_LOG_MAX)

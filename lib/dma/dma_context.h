@@ -11,26 +11,17 @@
 #include "domain/context.h"
 
 /*
- * A piece of one mapping that lies in one memory region, whole. Good while the
- * mapping's generation is what it was; the context's epochs, compared when a
- * section opens, cover everything else (attachment, bypass, memory table). An
- * address-space tag, when there are several spaces an endpoint, joins `iova` in
- * the comparison; there is room for it.
+ * A cached translation, struct viommu_dma_entry, is a piece of one mapping that
+ * lies in one memory region, whole. Good while the mapping's generation is what
+ * it was; the context's epochs, compared when a section opens, cover everything
+ * else (attachment, bypass, memory table). An address-space tag, when there are
+ * several spaces an endpoint, joins `iova` in the comparison. perm has no WRITE
+ * where writes are tracked; region is good while the epoch lasts.
  */
-struct tlb_entry {
-	uint64_t iova;
-	uint64_t size;			      /* bytes; 0: empty */
-	uint8_t *hva;			      /* of iova */
-	const struct viommu_mapping *mapping; /* &no_mapping in bypass */
-	uint32_t generation;
-	uint32_t perm; /* allowed accesses; no WRITE where writes are tracked */
-	uint64_t gpa;  /* of iova */
-	const struct mem_region *region; /* while the epoch lasts */
-} cache_aligned;
 
 /* Small pieces by page; pieces that are larger than TLB_LARGE by the 2 MiB they
  * are in. In bypass the first table alone is used, by the GiB. */
-#define TLB_PAGES      256u
+#define TLB_PAGES      VIOMMU_DMA_ENTRIES
 #define TLB_PAGE_LG2   12u
 #define TLB_LARGES     64u
 #define TLB_LARGE_LG2  21u
@@ -45,11 +36,12 @@ struct dirty_range {
 };
 
 struct viommu_dma {
-	struct context ctx; /* first */
+	struct viommu_dma_fast fast cache_aligned; /* first: viommu_dma_reach() */
+	struct viommu_dma_entry larges[TLB_LARGES];
+	struct viommu_dma_entry scratch; /* what must not be cached */
+	struct context ctx;
 
 	/* The context's thread only. */
-	uint32_t tlb_shift cache_aligned; /* of pages[] */
-	uint32_t tlb_mask;
 	uint32_t space_epoch, mem_epoch; /* seen last */
 	uint32_t attachment;
 	uint32_t dirty_nr;
@@ -58,8 +50,6 @@ struct viommu_dma {
 	struct viommu_mem *mem;
 	uint64_t faults, no_memory, held; /* as in struct viommu_dma_stats */
 	struct dirty_range dirty_log[DIRTY_LOG_MAX];
-	struct tlb_entry pages[TLB_PAGES];
-	struct tlb_entry larges[TLB_LARGES];
 
 	/* Written by the context's thread, read by the memory table's. */
 	uint32_t region_held[LIMIT_MEM_REGIONS]; /* holds, by slot */
@@ -72,13 +62,27 @@ struct viommu_dma {
 /* The mapping of addresses that are not translated; never removed. */
 extern const struct viommu_mapping no_mapping;
 
-static inline bool tlb_hit(const struct tlb_entry *e, uint64_t iova, unsigned perm)
+/* NULL in bypass and without an IOMMU. */
+static inline struct viommu_mapping *entry_mapping(const struct viommu_dma_entry *e)
+{
+	if (e->generation_now == &no_mapping.generation)
+		return NULL;
+	return (struct viommu_mapping *)container_of(e->generation_now,
+						     struct viommu_mapping, generation);
+}
+
+static inline const struct mem_region *entry_region(const struct viommu_dma_entry *e)
+{
+	return e->region;
+}
+
+static inline bool tlb_hit(const struct viommu_dma_entry *e, uint64_t iova, unsigned perm)
 {
 	/* Relaxed: when the mapping was removed before this section opened, the
 	 * fence in section_open() makes its new generation visible; when it is
 	 * being removed now, the removal waits for this section. */
-	return (iova - e->iova < e->size) & !(perm & ~e->perm) &
-	       (load_relaxed(&e->mapping->generation) == e->generation);
+	return iova - e->iova < e->size && !(perm & ~e->perm) &&
+	       load_relaxed(e->generation_now) == e->generation;
 }
 
 static inline void count(uint64_t *counter)
@@ -86,40 +90,38 @@ static inline void count(uint64_t *counter)
 	store_relaxed(counter, *counter + 1); /* one writer, no pair */
 }
 
-/* Finds what iova maps to and caches it; scratch is used if it must not be
- * cached. NULL: blocked or no memory, recorded. */
-const struct tlb_entry *tlb_fill(struct viommu_dma *dma, uint64_t iova, unsigned perm,
-				 struct tlb_entry *scratch);
+/* Finds what iova maps to and caches it. The entry is good until the next call.
+ * NULL: blocked or no memory, recorded. */
+const struct viommu_dma_entry *tlb_fill(struct viommu_dma *dma, uint64_t iova,
+					unsigned perm);
 
 /* Inside a section. */
-static inline const struct tlb_entry *tlb_reach(struct viommu_dma *dma, uint64_t iova,
-						unsigned perm, struct tlb_entry *scratch)
+static inline const struct viommu_dma_entry *tlb_reach(struct viommu_dma *dma,
+						       uint64_t iova, unsigned perm)
 {
-	const struct tlb_entry *e = &dma->pages[(iova >> dma->tlb_shift) & dma->tlb_mask];
+	const struct viommu_dma_entry *e =
+		&dma->fast.entry[(iova >> dma->fast.shift) & dma->fast.mask];
 
-	if (likely(tlb_hit(e, iova, perm))) {
-		count(&dma->ctx.served);
-		return e;
+	if (unlikely(!tlb_hit(e, iova, perm))) {
+		e = &dma->larges[(iova >> TLB_LARGE_LG2) & (TLB_LARGES - 1)];
+		if (!tlb_hit(e, iova, perm))
+			return tlb_fill(dma, iova, perm);
 	}
-	e = &dma->larges[(iova >> TLB_LARGE_LG2) & (TLB_LARGES - 1)];
-	if (tlb_hit(e, iova, perm)) {
-		count(&dma->ctx.served);
-		return e;
-	}
-	return tlb_fill(dma, iova, perm, scratch);
+	count(&dma->fast.served);
+	return e;
 }
 
 /* A blocked access. */
 void dma_blocked(struct viommu_dma *dma, uint64_t iova, unsigned perm);
 
 /* A write of len bytes to what e maps iova to, when writes to it are tracked. */
-void dma_log_write(struct viommu_dma *dma, const struct tlb_entry *e, uint64_t iova,
-		   uint64_t len);
-static inline void dma_wrote(struct viommu_dma *dma, const struct tlb_entry *e,
+void dma_log_write(struct viommu_dma *dma, const struct viommu_dma_entry *e,
+		   uint64_t iova, uint64_t len);
+static inline void dma_wrote(struct viommu_dma *dma, const struct viommu_dma_entry *e,
 			     uint64_t iova, uint64_t len, unsigned perm)
 {
 	/* scratch entries only: what is tracked is not cached for writing */
-	if (unlikely((perm & VIOMMU_WRITE) && e->region->dirty))
+	if (unlikely((perm & VIOMMU_WRITE) && entry_region(e)->dirty))
 		dma_log_write(dma, e, iova, len);
 }
 

@@ -69,8 +69,7 @@ static int add_iov(struct viommu_sg *sg, void *hva, uint64_t len)
 static int get_piece(struct viommu_dma *dma, uint64_t iova, uint64_t len, unsigned perm,
 		     struct viommu_sg *sg, uint64_t *done)
 {
-	struct tlb_entry scratch;
-	const struct tlb_entry *e = tlb_reach(dma, iova, perm, &scratch);
+	const struct viommu_dma_entry *e = tlb_reach(dma, iova, perm);
 	struct viommu_hold hold;
 	uint64_t offset;
 	int rc;
@@ -80,12 +79,10 @@ static int get_piece(struct viommu_dma *dma, uint64_t iova, uint64_t len, unsign
 	offset = iova - e->iova;
 	*done = len < e->size - offset ? len : e->size - offset;
 	hold = (struct viommu_hold){
-		.mapping = e->mapping == &no_mapping
-				   ? NULL
-				   : (struct viommu_mapping *)e->mapping,
+		.mapping = entry_mapping(e),
 		.dirty_gpa = perm & VIOMMU_WRITE ? e->gpa + offset : 0,
 		.dirty_len = perm & VIOMMU_WRITE ? *done : 0,
-		.region = e->region->slot,
+		.region = entry_region(e)->slot,
 		.attachment = dma->attachment,
 	};
 	rc = add_hold(dma, sg, &hold);

@@ -34,33 +34,35 @@ void dma_blocked(struct viommu_dma *dma, uint64_t iova, unsigned perm)
 /* What iova is mapped to, before memory is looked at: e's iova, gpa, perm,
  * mapping, and *last. False: blocked. */
 static bool find_mapping(const struct viommu_dma *dma, uint64_t iova, unsigned perm,
-			 struct tlb_entry *e, uint64_t *last)
+			 struct viommu_dma_entry *e, uint64_t *last)
 {
+	const struct viommu_mapping *m;
 	struct range r;
 
 	if (dma->view->kind == VIEW_BYPASS) {
-		*e = (struct tlb_entry){.mapping = &no_mapping,
-					.perm = VIOMMU_READ | VIOMMU_WRITE};
+		*e = (struct viommu_dma_entry){.generation_now = &no_mapping.generation,
+					       .perm = VIOMMU_READ | VIOMMU_WRITE};
 		*last = UINT64_MAX;
 		return true;
 	}
 	if (dma->view->kind == VIEW_BLOCKED ||
 	    !range_tree_find(&dma->view->tree, iova, &r))
 		return false;
-	e->mapping = r.value;
+	m = r.value;
 	e->iova = r.start;
-	e->gpa = e->mapping->gpa;
-	e->perm = mapping_flags(e->mapping) & (VIOMMU_READ | VIOMMU_WRITE);
+	e->gpa = m->gpa;
+	e->perm = mapping_flags(m) & (VIOMMU_READ | VIOMMU_WRITE);
+	e->generation_now = &m->generation;
 	/* Relaxed: see tlb_hit(). Read before anything is cached; if the mapping
 	 * is being removed the entry is born dead or is not cached. */
-	e->generation = load_relaxed(&e->mapping->generation);
+	e->generation = load_relaxed(&m->generation);
 	*last = r.last;
 	return !(perm & ~e->perm);
 }
 
 /* Cuts e to the memory region that iova's memory is in. False: no memory. */
 static bool find_memory(const struct viommu_dma *dma, uint64_t iova, unsigned perm,
-			struct tlb_entry *e, uint64_t last)
+			struct viommu_dma_entry *e, uint64_t last)
 {
 	uint64_t before = iova - e->iova, after = last - iova, gpa = e->gpa + before;
 	const struct mem_region *region = mem_find(mem_table(dma->mem), gpa);
@@ -78,38 +80,40 @@ static bool find_memory(const struct viommu_dma *dma, uint64_t iova, unsigned pe
 	e->iova = iova - before;
 	e->gpa = gpa - before;
 	e->size = before + after + 1;
-	e->hva = region->hva + (e->gpa - region->gpa);
+	e->hva = (char *)region->hva + (e->gpa - region->gpa);
 	e->region = region;
 	return true;
 }
 
-static void cache(struct viommu_dma *dma, uint64_t iova, const struct tlb_entry *e)
+static void cache(struct viommu_dma *dma, uint64_t iova, const struct viommu_dma_entry *e)
 {
-	struct tlb_entry *slot = &dma->pages[(iova >> dma->tlb_shift) & dma->tlb_mask];
+	struct viommu_dma_entry *slot =
+		&dma->fast.entry[(iova >> dma->fast.shift) & dma->fast.mask];
 
 	if (e->generation & 1)
 		return; /* being removed: good for this section only */
 	if (dma->view->kind == VIEW_MAPPED && e->size >= 1ull << TLB_LARGE_LG2)
 		slot = &dma->larges[(iova >> TLB_LARGE_LG2) & (TLB_LARGES - 1)];
 	*slot = *e;
-	if (e->region->dirty)
+	if (entry_region(e)->dirty)
 		slot->perm &= ~VIOMMU_WRITE; /* each write must be seen */
 }
 
-const struct tlb_entry *tlb_fill(struct viommu_dma *dma, uint64_t iova, unsigned perm,
-				 struct tlb_entry *scratch)
+const struct viommu_dma_entry *tlb_fill(struct viommu_dma *dma, uint64_t iova,
+					unsigned perm)
 {
+	struct viommu_dma_entry *e = &dma->scratch;
 	uint64_t last;
 
-	if (unlikely(!find_mapping(dma, iova, perm, scratch, &last))) {
+	if (unlikely(!find_mapping(dma, iova, perm, e, &last))) {
 		dma_blocked(dma, iova, perm);
 		return NULL;
 	}
-	if (unlikely(!find_memory(dma, iova, perm, scratch, last))) {
+	if (unlikely(!find_memory(dma, iova, perm, e, last))) {
 		no_memory(dma, iova, perm);
 		return NULL;
 	}
-	count(dma->ctx.bypassing ? &dma->ctx.served : &dma->ctx.misses);
-	cache(dma, iova, scratch);
-	return scratch;
+	count(dma->ctx.bypassing ? &dma->fast.served : &dma->ctx.misses);
+	cache(dma, iova, e);
+	return e;
 }
