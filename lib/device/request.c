@@ -169,7 +169,8 @@ static int probe_room(const struct viommu_device *dev, const struct message *msg
 	/* The size may have grown since the driver read it (an endpoint joined).
 	 * A driver that goes by what it was told is right for as long as the
 	 * endpoint's properties fit. */
-	if (have == dev->probe_seen && (uint64_t)resv_nr * PROTO_RESV_MEM_LEN <= have)
+	if (have && have == dev->probe_seen &&
+	    (uint64_t)resv_nr * PROTO_RESV_MEM_LEN <= have)
 		return 0;
 	return err(EINVAL, "PROBE: properties smaller than probe_size");
 }

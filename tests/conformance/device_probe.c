@@ -172,7 +172,9 @@ static void device_probe_09(void **state)
 	(void)state;
 	start(&d);
 	for (uint32_t room = 0; room < ROOM; room++)
-		assert_int_equal(device_kit_probe(&d.kit, 1, properties, room), -EINVAL);
+		for (uint32_t id = 1; id <= 2; id++) /* with regions, without */
+			assert_int_equal(device_kit_probe(&d.kit, id, properties, room),
+					 -EINVAL);
 	assert_int_equal(device_kit_probe(&d.kit, 1, properties, ROOM), 0);
 	dma_kit_done(&d);
 }
