@@ -17,11 +17,11 @@
 enum { TAKEN, OVER_RATE, NOT_MINE };
 
 /*
- * A word says whose it is and up to when its rate is used. One that lies in the
- * past says nothing, so its place is anybody's. The clock is modulo 2^32 us: a
- * word left alone for 71 minutes may for two seconds look like one in use, which
- * delays an event and harms nothing. Two seconds, not one, because the clocks of
- * two threads may be a little apart.
+ * A word says whose it is and up to when its rate is used. One that is zero (never
+ * used) or lies in the past says nothing, so its place is anybody's. The clock is
+ * modulo 2^32 us: a word left alone for 71 minutes may for two seconds look like
+ * one in use, which delays an event and harms nothing. Two seconds, not one,
+ * because the clocks of two threads may be a little apart.
  */
 static int take_from(uint64_t *word, uint32_t endpoint, uint32_t step, uint32_t now,
 		     bool claim)
@@ -31,7 +31,7 @@ static int take_from(uint64_t *word, uint32_t endpoint, uint32_t step, uint32_t 
 
 	do {
 		uint32_t used = (uint32_t)old - now;
-		bool idle = !used || used > 2 * US_PER_SECOND;
+		bool idle = !old || !used || used > 2 * US_PER_SECOND;
 
 		if (idle ? !claim : old >> 32 != endpoint)
 			return NOT_MINE;

@@ -34,17 +34,22 @@ static void keep_log(void *opaque, enum viommu_log_level level, const char *msg)
 	snprintf(kit->log, sizeof(kit->log), "%s", msg);
 }
 
-int device_kit_try(struct device_kit *kit, const struct viommu_device_config *config)
+int device_kit_create(struct device_kit *kit, const struct viommu_device_config *config)
 {
 	static const struct viommu_device_ops ops = {note_wake, read_clock, note_config,
 						     note_needs_reset};
 	static const struct viommu_device_config defaults;
 	struct viommu_log log = {keep_log, kit, VIOMMU_LOG_DEBUG};
 
-	*kit = (struct device_kit){.now_ns = 1000000000};
-	test_alloc_init(&kit->ta);
 	return viommu_device_create(config ? config : &defaults, &ops, kit, &kit->ta.ops,
 				    &log, &kit->dev);
+}
+
+int device_kit_try(struct device_kit *kit, const struct viommu_device_config *config)
+{
+	*kit = (struct device_kit){.now_ns = 1000000000};
+	test_alloc_init(&kit->ta);
+	return device_kit_create(kit, config);
 }
 
 void device_kit_init(struct device_kit *kit, const struct viommu_device_config *config)

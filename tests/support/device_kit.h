@@ -32,6 +32,8 @@ struct device_kit {
 void device_kit_init(struct device_kit *kit, const struct viommu_device_config *config);
 /* 0 or the error of viommu_device_create(); negotiates nothing. */
 int device_kit_try(struct device_kit *kit, const struct viommu_device_config *config);
+/* As device_kit_try(), with clock and allocator as they are. */
+int device_kit_create(struct device_kit *kit, const struct viommu_device_config *config);
 /* Also checks that nothing was leaked. */
 void device_kit_done(struct device_kit *kit);
 
