@@ -219,7 +219,7 @@ static int arm(struct viommu_drv_domain *domain, uint64_t delay_ns)
 					delay_ns);
 
 	if (r < 0)
-		store_relaxed(&domain->dma.armed, false);
+		store_relaxed(&domain->dma.armed, 0u);
 	return r;
 }
 
@@ -232,10 +232,10 @@ void viommu_drv_timer(struct viommu_drv_timer *timer)
 	/* Before the queues are looked at: an entry that comes later finds the
 	 * timer unarmed. Pairs with the exchange in push(), which happens under
 	 * the queue's lock; the lock orders the two. */
-	(void)exchange_full(&dma->armed, false);
+	(void)exchange_full(&dma->armed, 0u);
 	/* May interrupt a thread that is flushing, so it must not wait for it:
 	 * what came since is flushed a little later. */
-	if (flush_all(domain, false) == -EAGAIN && !exchange_full(&dma->armed, true))
+	if (flush_all(domain, false) == -EAGAIN && !exchange_full(&dma->armed, 1u))
 		(void)arm(domain, dma->flush_ns / 4 + 1);
 }
 
@@ -258,7 +258,7 @@ static unsigned push(struct viommu_drv_domain *domain, struct drv_flush *q,
 	if (q->nr - q->taken >= q->full)
 		todo |= PUSH_FULL;
 	/* See viommu_drv_timer(). */
-	if (!load_relaxed(&domain->dma.armed) && !exchange_full(&domain->dma.armed, true))
+	if (!load_relaxed(&domain->dma.armed) && !exchange_full(&domain->dma.armed, 1u))
 		todo |= PUSH_ARM;
 	return todo;
 }
@@ -342,7 +342,7 @@ int drv_flush_stop(struct viommu_drv_domain *domain)
 	r = flush_all(domain, true);
 	if (drv->platform.timer_arm)
 		drv->platform.timer_cancel(drv->platform_opaque, &dma->timer);
-	store_relaxed(&dma->armed, false);
+	store_relaxed(&dma->armed, 0u);
 	for (unsigned i = 0; i < drv->platform.cpus_nr; i++)
 		free_queue(domain, &dma->queues[i]);
 	return r;
