@@ -32,7 +32,7 @@ struct drv_dma {
 	struct drv_flush *queues; /* one a CPU; the single mode uses the first */
 	uint64_t flush_ns;
 	struct viommu_drv_timer timer;
-	bool armed;		     /* atomic: the timer will call */
+	uint32_t armed;		     /* atomic; 1: the timer will call */
 	uint64_t fallback;	     /* atomic: lazy unmaps that were done strictly */
 	struct viommu_drv_lock lock; /* of what follows */
 	struct drv_tree lost;	     /* may still be reachable, see flush_failed */

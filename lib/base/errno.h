@@ -9,6 +9,7 @@
 #else
 #define ENOENT	    2
 #define EIO	    5
+#define ENXIO	    6
 #define E2BIG	    7
 #define EAGAIN	    11
 #define ENOMEM	    12
@@ -26,6 +27,7 @@
 #define EALREADY    114
 #define ETIMEDOUT   110
 #define EINPROGRESS 115
+#define EREMOTEIO   121
 #define ECANCELED   125
 #endif
 
