@@ -32,17 +32,19 @@ static void cursor_advance(struct cursor *cur, uint64_t len)
 	cur->left -= len;
 }
 
-enum touch { TOUCH_CHECK, TOUCH_READ, TOUCH_WRITE, TOUCH_ZERO };
+enum touch { CHECK_READ, CHECK_WRITE, COPY_IN, COPY_OUT, ZERO };
 
 /*
  * Walks `len` bytes of guest memory from cur on: copies them to or from buf,
- * zeroes them, or only checks that they can be reached. -EFAULT.
+ * zeroes them, or only checks that they can be read or written. -EFAULT.
  */
 static int touch(struct blk *blk, const struct request *req, struct cursor *cur,
-		 uint8_t *buf, uint64_t len, enum touch how, unsigned perm)
+		 void *buf, uint64_t len, enum touch how)
 {
+	unsigned perm = how == CHECK_READ || how == COPY_IN ? VIOMMU_READ : VIOMMU_WRITE;
 	struct viommu_span span;
 	uint64_t addr, n;
+	uint8_t *p = buf;
 
 	for (; len; len -= n) {
 		cursor_piece(req, cur, &addr, &n);
@@ -51,14 +53,14 @@ static int touch(struct blk *blk, const struct request *req, struct cursor *cur,
 		if (unlikely(viommu_dma_translate(blk->dma, addr, n, perm, &span)))
 			return -EFAULT;
 		n = span.len;
-		if (how == TOUCH_READ)
-			memcpy(buf, span.hva, n);
-		else if (how == TOUCH_WRITE)
-			memcpy(span.hva, buf, n);
-		else if (how == TOUCH_ZERO)
+		if (how == COPY_IN)
+			memcpy(p, span.hva, n);
+		else if (how == COPY_OUT)
+			memcpy(span.hva, p, n);
+		else if (how == ZERO)
 			memset(span.hva, 0, n);
-		if (buf)
-			buf += n;
+		if (p)
+			p += n;
 		cursor_advance(cur, n);
 	}
 	return 0;
@@ -140,10 +142,11 @@ static void issue(struct blk *blk, struct request *req);
 /* Nothing moves, but what the driver must not reach is refused all the same. */
 static void null_transfer(struct blk *blk, struct request *req, bool write)
 {
-	enum touch how = !write && blk->info->read_zeroes ? TOUCH_ZERO : TOUCH_CHECK;
+	enum touch how = write ? CHECK_READ : CHECK_WRITE;
 
-	if (unlikely(touch(blk, req, &req->data, NULL, req->data_len, how,
-			   write ? VIOMMU_READ : VIOMMU_WRITE))) {
+	if (!write && blk->info->read_zeroes)
+		how = ZERO;
+	if (unlikely(touch(blk, req, &req->data, NULL, req->data_len, how))) {
 		finish_blocked(blk, req);
 		return;
 	}
@@ -196,8 +199,7 @@ static void begin_get_id(struct blk *blk, struct request *req)
 		req->data.left < VIRTIO_BLK_ID_LEN ? req->data.left : VIRTIO_BLK_ID_LEN;
 
 	blk->stats.get_ids++;
-	if (touch(blk, req, &req->data, (uint8_t *)blk->serial, len, TOUCH_WRITE,
-		  VIOMMU_WRITE)) {
+	if (touch(blk, req, &req->data, blk->serial, len, COPY_OUT)) {
 		finish_blocked(blk, req);
 		return;
 	}
@@ -228,8 +230,7 @@ static uint8_t read_segments(struct blk *blk, struct request *req)
 
 	if (!len || len % sizeof(req->segment[0]) || len > sizeof(req->segment))
 		return VIRTIO_BLK_S_IOERR;
-	if (touch(blk, req, &req->data, (uint8_t *)req->segment, len, TOUCH_READ,
-		  VIOMMU_READ)) {
+	if (touch(blk, req, &req->data, req->segment, len, COPY_IN)) {
 		blk->stats.blocked++;
 		return VIRTIO_BLK_S_IOERR;
 	}
@@ -309,8 +310,7 @@ static int read_head(struct blk *blk, struct request *req)
 
 	if (cur.left < sizeof(head))
 		return -EINVAL;
-	if (touch(blk, req, &cur, (uint8_t *)&head, sizeof(head), TOUCH_READ,
-		  VIOMMU_READ))
+	if (touch(blk, req, &cur, &head, sizeof(head), COPY_IN))
 		return -EFAULT;
 	req->type = le32toh(head.type);
 	req->sector = le64toh(head.sector);
