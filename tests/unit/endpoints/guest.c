@@ -166,6 +166,8 @@ static void wake(void *opaque)
 	struct guest *g = opaque;
 
 	__atomic_fetch_add(&g->wakes, 1, __ATOMIC_RELAXED);
+	if (g->wake)
+		g->wake(g->wake_opaque);
 }
 
 static void msix(void *opaque, unsigned vector)

@@ -13,8 +13,6 @@
 
 #include "test.h"
 
-#include <pthread.h>
-
 #include <viommu/device.h>
 #include <viommu/dma.h>
 #include <viommu/mem.h>
@@ -45,7 +43,9 @@ struct guest {
 	struct viommu_endpoint *iommu;
 	struct endpoint *ep;
 	unsigned irqs[GUEST_VECTORS];
-	unsigned wakes; /* of the endpoint */
+	unsigned wakes;		    /* of the endpoint */
+	void (*wake)(void *opaque); /* what else to do then; may be NULL */
+	void *wake_opaque;
 	uint64_t now_ns;
 	/* A request that is parked. */
 	uint8_t parked_in[64], parked_out[4];
