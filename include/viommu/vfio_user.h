@@ -32,12 +32,18 @@ struct viommu_vfu_config {
 	 * replaced), or a listening descriptor, consumed on success. */
 	const char *path;
 	int listen_fd; /* -1: use path */
+	/* Refuse guest memory that the VMM could cut off under our feet, which
+	 * would end the process with SIGBUS: only files sealed with F_SEAL_SHRINK
+	 * (QEMU's memory-backend-memfd is, by default). */
+	bool sealed_only;
 };
 
+/* All optional. None may call back into the server. */
 struct viommu_vfu_ops {
-	/* All optional. */
+	/* The client has negotiated the protocol. */
 	void (*connected)(void *opaque);
-	/* After memory, interrupts and the function's state are gone. */
+	/* After memory, interrupts and the function's state are gone; once for
+	 * each connected. reason: for people; valid during the call. */
 	void (*disconnected)(void *opaque, const char *reason);
 	/* The VMM's reset of the function (DEVICE_RESET). The function itself
 	 * is reset by the server through viommu_pci_reset(). */
@@ -55,7 +61,11 @@ VIOMMU_API int viommu_vfu_create(const struct viommu_vfu_config *config,
 				 const struct viommu_vfu_ops *ops, void *opaque,
 				 const struct viommu_alloc *alloc,
 				 const struct viommu_log *log, struct viommu_vfu **out);
-/* Ends the connection, unlinks the path. NULL is allowed. */
+/*
+ * Ends the connection (without a call of disconnected), resets the function if
+ * there was one, and unlinks the path. Guest memory that transfers still hold
+ * stays mapped until the process ends; end them first. NULL is allowed.
+ */
 VIOMMU_API void viommu_vfu_destroy(struct viommu_vfu *vfu);
 
 /* A descriptor that is readable when there is something to process. Stays the
@@ -63,17 +73,23 @@ VIOMMU_API void viommu_vfu_destroy(struct viommu_vfu *vfu);
 VIOMMU_API int viommu_vfu_fd(const struct viommu_vfu *vfu);
 
 /*
- * Handles up to `budget` messages. Result: number handled (0: nothing to do),
- * or -EAGAIN: a reply waits for guest memory to be released, call again in a
- * millisecond or when transfers have finished.
+ * Handles up to `budget` messages. Result: number handled (0: nothing to do,
+ * though a client may have come or gone), or -EAGAIN: a reply, or the end of a
+ * connection, waits for guest memory to be released: call again in a
+ * millisecond or when transfers have finished; the descriptor does not say so.
+ * If the budget was used up and messages are left, the descriptor stays
+ * readable. A client gives up on a reply after 5 s (QEMU).
  */
 VIOMMU_API int viommu_vfu_process(struct viommu_vfu *vfu, unsigned budget);
 
+/* Whether there is a client that has negotiated the protocol. */
 VIOMMU_API bool viommu_vfu_is_connected(const struct viommu_vfu *vfu);
 
 struct viommu_vfu_stats {
 	uint64_t messages, posted_writes, connections, protocol_errors;
 	uint64_t dma_maps, dma_unmaps, irqs;
+	uint64_t refused;	  /* answered with an error, or posted and bad */
+	uint64_t refused_clients; /* came while there was one */
 };
 VIOMMU_API void viommu_vfu_get_stats(const struct viommu_vfu *vfu,
 				     struct viommu_vfu_stats *out);

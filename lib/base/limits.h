@@ -36,6 +36,16 @@
 #define LIMIT_FAULT_SOURCES 256u
 /* Fault events a second an endpoint: more is refused at creation. */
 #define LIMIT_FAULT_RATE 1000000u
+/* vfio-user, a connection. A longer message, more descriptors with a message or
+ * JSON nested deeper: the connection ends. */
+#define LIMIT_VFU_DATA_LEN   65536u			/* of one region access */
+#define LIMIT_VFU_MSG_LEN    (32u + LIMIT_VFU_DATA_LEN) /* headers included */
+#define LIMIT_VFU_MSG_FDS    16u
+#define LIMIT_VFU_JSON_DEPTH 8u
+/* Writes in one REGION_WRITE_MULTI: the connection ends. */
+#define LIMIT_VFU_WRITES 200u
+/* DMA maps at a time: further ones are answered ENOSPC. */
+#define LIMIT_VFU_DMA_MAPS LIMIT_MEM_REGIONS
 
 /* The guest driver. Bytes of PROBE's properties that a device may ask room for:
  * viommu_drv_endpoint_create() gives -EIO; so it does for more regions. */
