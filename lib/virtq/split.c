@@ -193,11 +193,8 @@ bool split_publish(struct viommu_virtq *vq)
 
 bool split_has_work(struct viommu_virtq *vq)
 {
-	const uint16_t *p;
+	const uint16_t *p = avail_word(vq, SPLIT_IDX);
 
-	if (vq->seen_idx != vq->avail_idx)
-		return true;
-	p = avail_word(vq, SPLIT_IDX);
 	/* A hint: split_pop() loads it again and orders what follows. */
 	return p && le16(load_relaxed(p)) != vq->avail_idx;
 }

@@ -293,6 +293,21 @@ static void packed_list_longer_than_the_ring(void **state)
 	kit_destroy(kit);
 }
 
+/* A list that runs on into entries that are out. */
+static void packed_list_into_what_is_out(void **state)
+{
+	struct kit *kit = kit_create_ring(4, true, false, false);
+
+	(void)state;
+	kit_chain(kit, 0, 2, 0);
+	assert_int_equal(pop(kit), 1);
+	for (unsigned i = 0; i < 4; i++)
+		kit_packed(kit, KIT_DATA, 8, 1, RING_F_NEXT);
+	assert_int_equal(pop(kit), -EBADMSG);
+	assert_int_equal(chain.ring_slots, 2);
+	kit_destroy(kit);
+}
+
 /* An entry that is out is made available again: the ring makes no sense. */
 static void packed_entry_reused_while_out(void **state)
 {
@@ -444,6 +459,7 @@ int main(void)
 		cmocka_unit_test(packed_id_is_in_the_last_entry),
 		cmocka_unit_test(packed_used_write_flag),
 		cmocka_unit_test(packed_list_longer_than_the_ring),
+		cmocka_unit_test(packed_list_into_what_is_out),
 		cmocka_unit_test(packed_entry_reused_while_out),
 		cmocka_unit_test(virtio_driver_packed_indirect_01_violated),
 		cmocka_unit_test(virtio_driver_packed_indirect_02_violated),

@@ -522,6 +522,21 @@ static void virtio_driver_split_avail_01_violated(void **state)
 	}
 }
 
+/* Back behind what was taken and not yet given back. */
+static void virtio_driver_split_avail_01_backwards(void **state)
+{
+	struct kit *kit = kit_create_ring(8, false, false, false);
+
+	(void)state;
+	for (uint16_t i = 0; i < 3; i++) {
+		kit_chain(kit, i, 1, 0);
+		assert_int_equal(pop(kit), 1);
+	}
+	kit_put(kit, KIT_DRIVER + 2, 2, 2);
+	assert_int_equal(pop(kit), -EIO);
+	kit_destroy(kit);
+}
+
 /* As many as there are entries are no jump; with one that is out, one is. */
 static void virtio_driver_split_avail_01_limit(void **state)
 {
@@ -567,6 +582,7 @@ int main(void)
 		cmocka_unit_test(virtio_driver_split_indirect_03_violated),
 		cmocka_unit_test(virtio_driver_split_desc_01_violated),
 		cmocka_unit_test(virtio_driver_split_avail_01_violated),
+		cmocka_unit_test(virtio_driver_split_avail_01_backwards),
 		cmocka_unit_test(virtio_driver_split_avail_01_limit),
 	};
 
