@@ -43,7 +43,7 @@ int message_read(const struct message *msg, uint8_t *buf, unsigned len)
 			struct viommu_span piece;
 
 			if (map_piece(msg->mem, addr, left, VIOMMU_READ, &piece))
-				return -EFAULT;
+				return err(EFAULT, "request buffer out of reach");
 			memcpy(buf + done, piece.hva, piece.len);
 			done += (unsigned)piece.len;
 			addr += piece.len;
@@ -65,7 +65,7 @@ int message_check(const struct message *msg, uint64_t len)
 			struct viommu_span piece;
 
 			if (map_piece(msg->mem, addr, left, VIOMMU_WRITE, &piece))
-				return -EFAULT;
+				return err(EFAULT, "request buffer out of reach");
 			addr += piece.len;
 			left -= piece.len;
 		}
