@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: BSD-3-Clause OR GPL-2.0-only */
+#include <string.h>
+
+#include "policy.h"
+
+/* Weight of a new gap: 1/8; of its distance from the estimate: 1/4. */
+#define GAP_SHIFT 3
+#define DEV_SHIFT 2
+/* A pause counts as at most this many times the maximum: enough that two in a
+ * row end the watching, and that more than a quarter of long gaps prevents it;
+ * little enough that a dozen close requests bring it back. */
+#define GAP_CLAMP 4
+
+void policy_init(struct policy *policy, bool automatic, uint64_t max_us)
+{
+	memset(policy, 0, sizeof(*policy));
+	policy->automatic = automatic;
+	policy->max_ns = max_us * 1000;
+	policy->gap_ns = policy->max_ns * GAP_CLAMP;
+}
+
+static void learn(struct policy *policy, uint64_t gap)
+{
+	uint64_t most = policy->max_ns * GAP_CLAMP, off;
+
+	if (gap > most)
+		gap = most;
+	off = gap > policy->gap_ns ? gap - policy->gap_ns : policy->gap_ns - gap;
+	policy->dev_ns =
+		policy->dev_ns - (policy->dev_ns >> DEV_SHIFT) + (off >> DEV_SHIFT);
+	policy->gap_ns =
+		policy->gap_ns - (policy->gap_ns >> GAP_SHIFT) + (gap >> GAP_SHIFT);
+}
+
+void policy_work(struct policy *policy, uint64_t began, uint64_t ended, bool watching)
+{
+	uint64_t gap = began > policy->ended_ns ? began - policy->ended_ns : 0;
+
+	if (policy->ended_ns)
+		learn(policy, gap);
+	policy->ended_ns = ended;
+	if (watching)
+		policy->found++;
+}
+
+void policy_more(struct policy *policy, uint64_t ended)
+{
+	policy->ended_ns = ended;
+}
+
+uint64_t policy_window(const struct policy *policy)
+{
+	uint64_t window = policy->gap_ns + policy->gap_ns / 4 + 4 * policy->dev_ns;
+
+	if (!policy->automatic)
+		return policy->max_ns;
+	if (policy->gap_ns > policy->max_ns)
+		return 0;
+	window += POLICY_MIN_NS;
+	return window < policy->max_ns ? window : policy->max_ns;
+}
+
+uint64_t policy_deadline(const struct policy *policy)
+{
+	uint64_t window = policy_window(policy);
+
+	return window && policy->ended_ns ? policy->ended_ns + window : 0;
+}
+
+void policy_miss(struct policy *policy)
+{
+	policy->missed++;
+}
