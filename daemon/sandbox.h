@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: BSD-3-Clause OR GPL-2.0-only */
+/*
+ * What viommud may do once everything is open: nothing but serve. A guest or a
+ * VMM that takes it over finds a process without privileges, files to open or
+ * programs to start.
+ */
+#ifndef DAEMON_SANDBOX_H
+#define DAEMON_SANDBOX_H
+
+#include "problem.h"
+
+/* No core files (they would hold guest memory), no rights for files made. */
+bool sandbox_limits(struct problem *problem);
+
+/* Becomes user (NULL: stays), gives up all capabilities for good. To be called
+ * while there is one thread. */
+bool sandbox_drop_privileges(const char *user, struct problem *problem);
+
+/*
+ * From now on, in all threads, only the system calls of the list. Opening a
+ * file fails with EACCES; any other call ends the process with SIGSYS, after a
+ * line on log_fd that names it.
+ */
+bool sandbox_filter(int log_fd, struct problem *problem);
+
+#endif
