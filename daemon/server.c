@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: BSD-3-Clause OR GPL-2.0-only */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "server.h"
+
+/* ---- making it ---- */
+
+static bool make_loops(struct server *server, struct problem *problem)
+{
+	const struct settings *settings = server->settings;
+	const struct poll_settings *poll = &settings->iommu.poll;
+	char name[32]; /* cut to what a thread may have */
+	unsigned i;
+	int r;
+
+	r = loop_create("viommu", poll->automatic, poll->max_us, &server->iommu_loop);
+	poll = &settings->poll;
+	for (i = 0; !r && i < settings->threads; i++) {
+		snprintf(name, sizeof(name), "endpoints-%u", i);
+		r = loop_create(name, poll->automatic, poll->max_us, &server->loops[i]);
+		if (!r)
+			server->loops_nr++;
+	}
+	if (r)
+		return problem_set(problem, "threads cannot be made: %s", strerror(-r));
+	return true;
+}
+
+/* Endpoints are dealt out in turn. */
+static struct loop *next_loop(struct server *server)
+{
+	return server->loops[server->next_loop++ % server->loops_nr];
+}
+
+static bool make_served(struct server *server, const struct endpoint_settings *settings,
+			struct served **out, struct problem *problem)
+{
+	return served_create(settings, server->iommu, next_loop(server), &server->host,
+			     out, problem);
+}
+
+static bool make_all(struct server *server, struct problem *problem)
+{
+	const struct settings *settings = server->settings;
+	struct served *served;
+	unsigned i;
+
+	if (!make_loops(server, problem) ||
+	    !iommu_create(&settings->iommu, server->iommu_loop, &server->host,
+			  &server->iommu, problem))
+		return false;
+	for (i = 0; i < settings->endpoints_nr; i++) {
+		if (!make_served(server, &settings->endpoints[i], &served, problem))
+			return false;
+		server->served[server->served_nr++] = served;
+		loop_add(served->loop, &served->member);
+	}
+	return true;
+}
+
+bool server_create(const struct settings *settings, struct log *log, struct server **out,
+		   struct problem *problem)
+{
+	struct server *server = calloc(1, sizeof(*server));
+
+	if (!server)
+		return problem_set(problem, "out of memory");
+	server->settings = settings;
+	if (host_init(&server->host, log)) {
+		free(server);
+		return problem_set(problem, "no descriptors left");
+	}
+	if (!make_all(server, problem)) {
+		server_destroy(server);
+		return false;
+	}
+	*out = server;
+	return true;
+}
+
+bool server_listen(struct server *server, struct problem *problem)
+{
+	const struct settings *settings = server->settings;
+	unsigned i;
+
+	if (!iommu_listen(server->iommu, settings->socket_dir, settings->socket_mode,
+			  problem))
+		return false;
+	for (i = 0; i < server->served_nr; i++)
+		if (!served_listen(server->served[i], settings->socket_dir,
+				   settings->socket_mode, problem))
+			return false;
+	return true;
+}
+
+bool server_start(struct server *server, struct problem *problem)
+{
+	unsigned i;
+	int r = loop_start(server->iommu_loop);
+
+	for (i = 0; !r && i < server->loops_nr; i++)
+		r = loop_start(server->loops[i]);
+	if (r)
+		return problem_set(problem, "threads cannot be started: %s",
+				   strerror(-r));
+	return true;
+}
+
+void server_open(struct server *server)
+{
+	unsigned i;
+
+	loop_open(server->iommu_loop);
+	for (i = 0; i < server->loops_nr; i++)
+		loop_open(server->loops[i]);
+}
+
+static void stop_loops(struct server *server)
+{
+	unsigned i;
+
+	for (i = 0; i < server->loops_nr; i++)
+		loop_stop(server->loops[i]);
+	if (server->iommu_loop)
+		loop_stop(server->iommu_loop);
+}
+
+void server_destroy(struct server *server)
+{
+	unsigned i;
+
+	if (!server)
+		return;
+	stop_loops(server);
+	for (i = 0; i < server->served_nr; i++) {
+		loop_remove(server->served[i]->loop, &server->served[i]->member);
+		served_quiet(server->served[i]);
+		served_destroy(server->served[i]);
+	}
+	iommu_destroy(server->iommu);
+	for (i = 0; i < server->loops_nr; i++)
+		loop_destroy(server->loops[i]);
+	loop_destroy(server->iommu_loop);
+	host_close(&server->host);
+	free(server);
+}
+
+struct served *server_find(struct server *server, const char *id)
+{
+	unsigned i;
+
+	for (i = 0; i < server->served_nr; i++)
+		if (!strcmp(server->served[i]->function.name, id))
+			return server->served[i];
+	return NULL;
+}
+
+void server_set_log_level(struct server *server, enum viommu_log_level level)
+{
+	unsigned i;
+
+	log_set_level(server->host.log, level);
+	for (i = 0; i < server->served_nr; i++)
+		served_set_log_level(server->served[i], level);
+}

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: BSD-3-Clause OR GPL-2.0-only */
+/*
+ * Everything viommud serves: one IOMMU with a thread of its own, endpoints on
+ * the others. Used by the main thread only; what belongs to another thread is
+ * reached with loop_call().
+ */
+#ifndef DAEMON_SERVER_H
+#define DAEMON_SERVER_H
+
+#include <jansson.h>
+
+#include "iommu.h"
+#include "served.h"
+#include "settings.h"
+
+struct server {
+	const struct settings *settings;
+	struct host host;
+	struct loop *iommu_loop;
+	struct loop *loops[DAEMON_THREADS_MAX]; /* endpoints' */
+	unsigned loops_nr, next_loop;
+	struct iommu *iommu;
+	struct served *served[DAEMON_ENDPOINTS_MAX];
+	unsigned served_nr;
+	bool stopping; /* a client asked for the end */
+};
+
+/* Makes everything, opens files, no sockets yet. settings and log outlive the
+ * server. On failure there is nothing to destroy. */
+bool server_create(const struct settings *settings, struct log *log, struct server **out,
+		   struct problem *problem);
+bool server_listen(struct server *server, struct problem *problem);
+/* Starts the threads; they wait for server_open(). */
+bool server_start(struct server *server, struct problem *problem);
+void server_open(struct server *server);
+/* Stops the threads if they run. NULL is allowed. */
+void server_destroy(struct server *server);
+
+struct served *server_find(struct server *server, const char *id);
+
+/* ---- while it runs ---- */
+
+/* Problem: a thread that does not answer, or what the call itself refused. */
+bool server_add(struct server *server, const struct endpoint_settings *settings,
+		struct problem *problem);
+bool server_remove(struct server *server, const char *id, struct problem *problem);
+bool server_control(struct server *server, const char *id, const char *verb,
+		    const char *args, struct problem *problem);
+/* which: "iommu", "endpoints" or "all". */
+bool server_set_poll(struct server *server, const char *which,
+		     const struct poll_settings *poll, struct problem *problem);
+void server_set_log_level(struct server *server, enum viommu_log_level level);
+
+/* New references, or NULL with the problem. */
+json_t *server_stat(struct server *server, struct problem *problem);
+json_t *server_endpoints(struct server *server, struct problem *problem);
+json_t *server_domains(struct server *server, struct problem *problem);
+json_t *server_mappings(struct server *server, const struct mapping_query *query,
+			struct problem *problem);
+
+#endif
