@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: BSD-3-Clause OR GPL-2.0-only */
+/* Talks to a viommud over its control socket (docs/control-protocol.md). */
+#ifndef CLI_CLIENT_H
+#define CLI_CLIENT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include <jansson.h>
+
+struct client {
+	int fd;
+	char error[256]; /* why a call failed; a whole sentence */
+};
+
+/* false: see error. */
+bool client_open(struct client *client, const char *path);
+void client_close(struct client *client);
+
+/* Sends a request (consumed) and waits up to 10 s. A new reference to the
+ * result, or NULL: see error. */
+json_t *client_call(struct client *client, json_t *request);
+
+/*
+ * Where the control socket is when nobody says: $VIOMMU_CONTROL, or that of the
+ * only `viommu run` of this user. false: *error says what to give.
+ */
+bool client_find(char *path, size_t room, char *error, size_t error_room);
+
+/* The folder under which `viommu run` makes its own. */
+const char *client_runtime_base(void);
+
+#endif

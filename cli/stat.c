@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: BSD-3-Clause OR GPL-2.0-only */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "args.h"
+#include "client.h"
+#include "commands.h"
+#include "stat_print.h"
+
+/* clang-format off */
+static const char stat_help[] =
+"Usage: viommu stat [--json] [--watch] [--control PATH]\n"
+"\n"
+"Shows what a running viommud has counted: domains, mappings, requests by kind and\n"
+"status, faults, translations, messages and kicks, how well watching the rings pays.\n"
+"\n"
+"  --control PATH  as given to viommud; left out: that of the only `viommu run`\n"
+"  --json          the counters as JSON (docs/control-protocol.md), faults included\n"
+"  --watch         again every second, until Ctrl-C\n"
+"  --interval S    seconds between two looks (1)\n"
+"\n"
+"Examples\n"
+"  viommu stat\n"
+"  viommu stat --json --control /run/vm1/control.sock | jq .iommu.requests.map\n";
+/* clang-format on */
+
+/* clang-format off */
+static const char control_help[] =
+"Usage: viommu control [--control PATH] COMMAND [KEY=VALUE...]\n"
+"\n"
+"Sends one command to a running viommud and prints its answer as JSON.\n"
+"\n"
+"  viommu control help                          what there is\n"
+"  viommu control endpoints\n"
+"  viommu control mappings domain=1 limit=20\n"
+"  viommu control faults\n"
+"  viommu control poll us=0 threads=iommu       0: never watch; auto: as long as it pays\n"
+"  viommu control add-endpoint endpoint=blk,id=disk1,ep=0x28,backend=null,size=1G\n"
+"  viommu control remove-endpoint endpoint=disk1\n"
+"  viommu control resize endpoint=disk0 size=20G\n"
+"  viommu control log-level level=debug\n"
+"  viommu control shutdown\n";
+/* clang-format on */
+
+struct options {
+	const char *control, *interval;
+	bool json, watch, help;
+};
+
+/* Opens the socket that was named or can be found. */
+static int open_client(const char *command, const char *path, struct client *client)
+{
+	char found[256], error[256];
+
+	if (!path) {
+		if (!client_find(found, sizeof(found), error, sizeof(error))) {
+			args_refuse(command, "%s", error);
+			return STATUS_FAILED;
+		}
+		path = found;
+	}
+	if (client_open(client, path))
+		return STATUS_OK;
+	args_refuse(command, "%s", client->error);
+	return STATUS_FAILED;
+}
+
+static json_t *call(struct client *client, const char *command)
+{
+	return client_call(client, json_pack("{s:s}", "command", command));
+}
+
+static void show(const struct options *options, json_t *stat, json_t *faults)
+{
+	if (options->json) {
+		json_object_set(stat, "faults", faults);
+		json_dumpf(stat, stdout, JSON_INDENT(1) | JSON_PRESERVE_ORDER);
+		putchar('\n');
+		return;
+	}
+	if (options->watch && isatty(STDOUT_FILENO))
+		fputs("\033[H\033[J", stdout);
+	stat_print(stdout, stat);
+	stat_print_faults(stdout, faults);
+}
+
+static int show_once(const struct options *options, struct client *client)
+{
+	json_t *stat = call(client, "stat"), *faults = NULL;
+
+	if (stat)
+		faults = call(client, "faults");
+	if (faults)
+		show(options, stat, faults);
+	else
+		args_refuse("stat", "%s", client->error);
+	json_decref(stat);
+	json_decref(faults);
+	return faults && !fflush(stdout) ? STATUS_OK : STATUS_FAILED;
+}
+
+static int show_all(const struct options *options, struct client *client)
+{
+	double seconds = options->interval ? atof(options->interval) : 1;
+	struct timespec pause;
+	int status;
+
+	if (seconds < 0.05 || seconds > 86400) {
+		args_refuse("stat",
+			    "--interval %s is no number of seconds from 0.05 to "
+			    "86400; try --interval 1",
+			    options->interval);
+		return STATUS_USE;
+	}
+	pause.tv_sec = (time_t)seconds;
+	pause.tv_nsec = (long)((seconds - (double)pause.tv_sec) * 1e9);
+	do {
+		status = show_once(options, client);
+		if (status || !options->watch)
+			return status;
+	} while (!nanosleep(&pause, NULL));
+	return STATUS_OK;
+}
+
+int command_stat(int argc, char **argv)
+{
+	struct options options = {0};
+	const struct arg table[] = {
+		{"control", ARG_TEXT, &options.control, "/run/vm1/control.sock"},
+		{"interval", ARG_TEXT, &options.interval, "1"},
+		{"json", ARG_FLAG, &options.json, NULL},
+		{"watch", ARG_FLAG, &options.watch, NULL},
+		{"help", ARG_FLAG, &options.help, NULL},
+		{0},
+	};
+	struct args_rest rest;
+	struct client client;
+	int status;
+
+	if (!args_parse("stat", argc, argv, table, &rest))
+		return STATUS_USE;
+	if (options.help) {
+		fputs(stat_help, stdout);
+		return STATUS_OK;
+	}
+	if (rest.nr) {
+		args_refuse("stat", "%s: what is that? Options start with --",
+			    rest.item[0]);
+		return STATUS_USE;
+	}
+	status = open_client("stat", options.control, &client);
+	if (status)
+		return status;
+	status = show_all(&options, &client);
+	client_close(&client);
+	return status;
+}
+
+/* ---- viommu control ---- */
+
+/* KEY=VALUE; a whole number becomes one. */
+static bool add_argument(json_t *request, const char *text)
+{
+	const char *equals = strchr(text, '='), *value;
+	char key[64], *end;
+	long long number;
+
+	if (!equals || equals == text || (size_t)(equals - text) >= sizeof(key))
+		return args_refuse("control",
+				   "%s is not KEY=VALUE; viommu control --help "
+				   "shows examples",
+				   text);
+	memcpy(key, text, (size_t)(equals - text));
+	key[equals - text] = 0;
+	value = equals + 1;
+	number = strtoll(value, &end, 0);
+	if (*value && !*end)
+		json_object_set_new(request, key, json_integer(number));
+	else
+		json_object_set_new(request, key, json_string(value));
+	return true;
+}
+
+static int control(struct client *client, json_t *request)
+{
+	json_t *result = client_call(client, request);
+
+	if (!result) {
+		args_refuse("control", "%s", client->error);
+		return STATUS_FAILED;
+	}
+	json_dumpf(result, stdout, JSON_INDENT(1) | JSON_PRESERVE_ORDER);
+	putchar('\n');
+	json_decref(result);
+	return STATUS_OK;
+}
+
+static int run_control(const char *path, const struct args_rest *rest)
+{
+	json_t *request = json_pack("{s:s}", "command", rest->item[0]);
+	struct client client;
+	int i, status;
+
+	for (i = 1; i < rest->nr; i++)
+		if (!add_argument(request, rest->item[i])) {
+			json_decref(request);
+			return STATUS_USE;
+		}
+	status = open_client("control", path, &client);
+	if (status) {
+		json_decref(request);
+		return status;
+	}
+	status = control(&client, request);
+	client_close(&client);
+	return status;
+}
+
+int command_control(int argc, char **argv)
+{
+	const char *path = NULL;
+	bool help = false;
+	const struct arg table[] = {
+		{"control", ARG_TEXT, &path, "/run/vm1/control.sock"},
+		{"help", ARG_FLAG, &help, NULL},
+		{0},
+	};
+	struct args_rest rest;
+
+	if (!args_parse("control", argc, argv, table, &rest))
+		return STATUS_USE;
+	if (help) {
+		fputs(control_help, stdout);
+		return STATUS_OK;
+	}
+	if (!rest.nr) {
+		args_refuse("control", "which command? viommu control help lists them");
+		return STATUS_USE;
+	}
+	return run_control(path, &rest);
+}
