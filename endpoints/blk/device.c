@@ -202,10 +202,8 @@ static void revoke(void *opaque, uint64_t start, uint64_t last)
 	struct revokes *rv = &blk->revokes;
 
 	pthread_mutex_lock(&rv->lock);
-	if (rv->nr < BLK_REVOKES_MAX) {
-		rv->range[rv->nr].start = start;
-		rv->range[rv->nr].last = last;
-	}
+	if (rv->nr < BLK_REVOKES_MAX)
+		rv->range[rv->nr] = (struct revoked){start, last};
 	if (rv->nr <= BLK_REVOKES_MAX)
 		rv->nr++;
 	flag_set(&rv->pending, true);
@@ -214,30 +212,42 @@ static void revoke(void *opaque, uint64_t start, uint64_t last)
 		blk->ep.env.wake(blk->ep.env.opaque);
 }
 
-static bool is_revoked(const struct request *req, const struct revokes *rv, unsigned nr)
+/* Takes the noted ranges, so that the control side never waits for the search. */
+static unsigned take_revokes(struct revokes *rv, struct revoked *out)
+{
+	unsigned nr;
+
+	pthread_mutex_lock(&rv->lock);
+	nr = rv->nr;
+	memcpy(out, rv->range, sizeof(rv->range));
+	rv->nr = 0;
+	flag_set(&rv->pending, false);
+	pthread_mutex_unlock(&rv->lock);
+	return nr;
+}
+
+static bool is_revoked(const struct request *req, const struct revoked *range,
+		       unsigned nr)
 {
 	if (nr > BLK_REVOKES_MAX)
 		return true;
 	for (unsigned i = 0; i < nr; i++)
-		if (request_overlaps(req, rv->range[i].start, rv->range[i].last))
+		if (request_overlaps(req, range[i].start, range[i].last))
 			return true;
 	return false;
 }
 
 static void cancel_revoked(struct blk *blk)
 {
-	struct revokes *rv = &blk->revokes;
+	struct revoked range[BLK_REVOKES_MAX];
+	unsigned nr = take_revokes(&blk->revokes, range);
 
-	pthread_mutex_lock(&rv->lock);
 	for (unsigned i = 0; i < blk->inflight_max; i++) {
 		struct request *req = &blk->request[i];
 
-		if (req->state == REQUEST_STARTED && is_revoked(req, rv, rv->nr))
+		if (req->state == REQUEST_STARTED && is_revoked(req, range, nr))
 			block_cancel(blk->block, &req->io);
 	}
-	rv->nr = 0;
-	flag_set(&rv->pending, false);
-	pthread_mutex_unlock(&rv->lock);
 }
 
 /* ---- the event loop's side ---- */
@@ -332,10 +342,11 @@ static void lose_queue(struct blk *blk, struct queue *q)
 		     blk->ep.name, blk->lost, blk->drain_ms);
 }
 
-/* Until the disk has given back all of the queue's requests. */
+/* Until the disk has given back all of the queue's requests. A disk that has lost
+ * another queue's is not waited for once more: a reset of all has one limit. */
 static void drain(struct blk *blk, struct queue *q)
 {
-	uint64_t end = now_ms() + blk->drain_ms, now;
+	uint64_t end = now_ms() + (blk->lost ? 0 : blk->drain_ms), now;
 
 	cancel_queue(blk, q);
 	while (q->inflight) {

@@ -79,14 +79,16 @@ struct blk_stats {
 	uint64_t kicks, interrupts, polls, resets, inflight_peak;
 };
 
+struct revoked {
+	uint64_t start, last; /* iova */
+};
+
 /* Ranges that were unmapped while held; written on the control side. */
 struct revokes {
 	pthread_mutex_t lock; /* protects nr and range */
 	bool pending;	      /* atomic hint: nr != 0 */
 	unsigned nr;	      /* BLK_REVOKES_MAX + 1: everything */
-	struct {
-		uint64_t start, last;
-	} range[BLK_REVOKES_MAX];
+	struct revoked range[BLK_REVOKES_MAX];
 };
 
 struct blk {

@@ -6,6 +6,7 @@
 #include "vdisk.h"
 
 #include <errno.h>
+#include <unistd.h>
 
 #include "endpoints/blk/internal.h"
 #include "endpoints/block/internal.h"
@@ -18,7 +19,7 @@ static const struct vdisk_shape behind_iommu = {.iommu = true, .indirect = true}
 /* ---- a disk that answers when it is told to ---- */
 
 static struct {
-	unsigned started, cancels;
+	unsigned started, cancels, waits;
 	bool cancel_works;
 	bool answer_on_wait; /* what a wait brings */
 	unsigned most_pieces;
@@ -66,9 +67,11 @@ static void slow_cancel(struct block *b, struct block_io *victim)
 
 static void slow_wait(struct block *b, unsigned timeout_ms)
 {
-	(void)timeout_ms;
+	slow.waits++;
 	if (slow.answer_on_wait)
 		answer(b, 1, 0);
+	else
+		usleep(timeout_ms * 1000);
 }
 
 static const struct block_engine slow_engine = {
@@ -308,6 +311,24 @@ static void requests_the_disk_lost_keep_the_device_off(void **state)
 	vdisk_destroy(v);
 }
 
+static void a_lost_disk_is_waited_for_once(void **state)
+{
+	const struct vdisk_shape shape = {.iommu = true, .queues = 2};
+	struct vdisk *v = make("backend=mem,size=8M,queues=2", shape);
+	struct vdisk_req reqs[2];
+
+	(void)state;
+	blk_of(v)->drain_ms = 20;
+	send_read(v, 0, &reqs[0], VDISK_DATA);
+	send_read(v, 1, &reqs[1], VDISK_DATA);
+	turn(v);
+	vdisk_reset(v);
+	assert_int_equal(slow.waits, 1);
+	assert_int_equal(blk_of(v)->lost, 2);
+	slow.answer_on_wait = true;
+	vdisk_destroy(v);
+}
+
 static void one_queue_is_reset_alone(void **state)
 {
 	const struct vdisk_shape shape = {.iommu = true, .queues = 2};
@@ -439,6 +460,7 @@ int main(void)
 		cmocka_unit_test(reset_waits_for_the_disk),
 		cmocka_unit_test(device_is_usable_right_after_reset),
 		cmocka_unit_test(requests_the_disk_lost_keep_the_device_off),
+		cmocka_unit_test(a_lost_disk_is_waited_for_once),
 		cmocka_unit_test(one_queue_is_reset_alone),
 		cmocka_unit_test(unmap_waits_for_the_transfer),
 		cmocka_unit_test(unmap_cancels_what_can_be_cancelled),
