@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause OR GPL-2.0-only */
 /* The listening socket: a path that may be stale, one client at a time. */
 #include <fcntl.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -157,22 +158,40 @@ static int accept_client(struct viommu_vfu *vfu)
 	return -1;
 }
 
-void vfu_accept(struct viommu_vfu *vfu)
+/* Whether the client has gone, though we have not read that far yet. */
+static bool is_leaving(const struct viommu_vfu *vfu)
 {
-	int fd = accept_client(vfu);
+	struct pollfd p = {.fd = vfu->conn.fd, .events = POLLRDHUP};
 
-	if (fd < 0)
-		return;
-	if (vfu->conn.fd < 0) {
-		vfu->stats.connections++;
-		vfu->refused = false;
-		vfu_conn_open(vfu, fd);
-		return;
-	}
+	return poll(&p, 1, 0) > 0;
+}
+
+static void refuse(struct viommu_vfu *vfu, int fd)
+{
 	close(fd);
 	vfu->stats.refused_clients++;
 	if (!vfu->refused)
 		log_warn(vfu->log, "%s: there is a client already, another was refused.",
 			 vfu->name);
 	vfu->refused = true;
+}
+
+bool vfu_accept(struct viommu_vfu *vfu)
+{
+	int fd;
+
+	/* The backlog keeps the next one until the last one is done with. */
+	if (vfu->parked || vfu->draining || (vfu->conn.fd >= 0 && is_leaving(vfu)))
+		return false;
+	fd = accept_client(vfu);
+	if (fd < 0)
+		return false;
+	if (vfu->conn.fd >= 0) {
+		refuse(vfu, fd);
+		return false;
+	}
+	vfu->stats.connections++;
+	vfu->refused = false;
+	vfu_conn_open(vfu, fd);
+	return true;
 }

@@ -117,7 +117,7 @@ static uint64_t now_ns(void)
 }
 
 /* The reply is ready and waits; messages behind it wait too, to keep their
- * order, and the socket is not watched: only time or a release moves us on. */
+ * order, and no socket is watched: only time or a release moves us on. */
 static void park(struct viommu_vfu *vfu, const struct vfu_header *request)
 {
 	write_header(vfu, request, (int)vfu->parked_len);
@@ -127,6 +127,7 @@ static void park(struct viommu_vfu *vfu, const struct vfu_header *request)
 	vfu->parked = true;
 	vfu->wait_ns = now_ns();
 	vfu_conn_watch(vfu, 0);
+	vfu_watch_listen(vfu, false);
 }
 
 static void answer(struct viommu_vfu *vfu, const struct vfu_header *request, int r)
@@ -226,6 +227,7 @@ static bool still_waiting(struct viommu_vfu *vfu)
 	}
 	vfu->parked = false;
 	vfu_conn_watch(vfu, EPOLLIN);
+	vfu_watch_listen(vfu, true);
 	if (vfu->parked_len)
 		vfu_conn_send(vfu, vfu->parked_len);
 	return false;
@@ -248,27 +250,22 @@ static void set_more(struct viommu_vfu *vfu, bool more)
 		vfu->more = more;
 }
 
-/* Whether the client has something for us. */
-static bool take_events(struct viommu_vfu *vfu)
+/* What has happened: VFU_EVENT_CLIENT and VFU_EVENT_LISTEN, as bits. */
+static unsigned take_events(struct viommu_vfu *vfu)
 {
 	struct epoll_event ev[4];
 	int nr = epoll_wait(vfu->epoll_fd, ev, ARRAY_LEN(ev), 0);
-	bool client = false;
+	unsigned seen = 0;
 
 	for (int i = 0; i < nr; i++) {
-		switch (ev[i].data.u32) {
-		case VFU_EVENT_LISTEN:
-			vfu_accept(vfu);
-			client = true; /* it may have spoken already */
-			break;
-		case VFU_EVENT_UNMASK:
+		uint32_t what = ev[i].data.u32;
+
+		if (what == VFU_EVENT_UNMASK)
 			vfu_irq_unmask_event(vfu);
-			break;
-		default:
-			client = true;
-		}
+		else /* what is left in the buffer is the client's too */
+			seen |= 1u << (what == VFU_EVENT_MORE ? VFU_EVENT_CLIENT : what);
 	}
-	return client && vfu->conn.fd >= 0;
+	return seen;
 }
 
 static bool may_go_on(const struct viommu_vfu *vfu)
@@ -297,19 +294,31 @@ static unsigned serve(struct viommu_vfu *vfu, unsigned budget)
 	return nr;
 }
 
-int viommu_vfu_process(struct viommu_vfu *vfu, unsigned budget)
+static unsigned take_turn(struct viommu_vfu *vfu, unsigned budget)
 {
-	unsigned nr = 0;
-	bool resumed = vfu->parked;
+	unsigned nr = serve(vfu, budget);
 
-	if ((vfu->parked || vfu->draining) && still_waiting(vfu))
-		return err(EAGAIN, "guest memory is still held");
-	if (take_events(vfu) || resumed)
-		nr = serve(vfu, budget);
 	if (vfu->drop) {
 		set_more(vfu, false);
 		disconnect(vfu);
 	}
+	return nr;
+}
+
+int viommu_vfu_process(struct viommu_vfu *vfu, unsigned budget)
+{
+	unsigned seen = take_events(vfu), nr = 0;
+
+	if (vfu->parked || vfu->draining) {
+		if (still_waiting(vfu))
+			return err(EAGAIN, "guest memory is still held");
+		seen |= 1u << VFU_EVENT_CLIENT | 1u << VFU_EVENT_LISTEN;
+	}
+	/* The old client first: it may turn out to be gone. */
+	if (vfu->conn.fd >= 0 && seen & 1u << VFU_EVENT_CLIENT)
+		nr = take_turn(vfu, budget);
+	if (seen & 1u << VFU_EVENT_LISTEN && vfu_accept(vfu))
+		nr += take_turn(vfu, budget - nr);
 	return vfu->parked || vfu->draining ? err(EAGAIN, "guest memory is held")
 					    : (int)nr;
 }

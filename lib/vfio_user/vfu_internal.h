@@ -122,8 +122,8 @@ int vfu_listen(struct viommu_vfu *vfu, const struct viommu_vfu_config *config);
 void vfu_unlisten(struct viommu_vfu *vfu);
 /* In the epoll set or not. */
 void vfu_watch_listen(struct viommu_vfu *vfu, bool on);
-/* Takes the next client, or refuses it if there is one. */
-void vfu_accept(struct viommu_vfu *vfu);
+/* Takes the next client (true), or refuses it if there is one. */
+bool vfu_accept(struct viommu_vfu *vfu);
 
 /* conn.c */
 void vfu_conn_init(struct vfu_conn *conn);

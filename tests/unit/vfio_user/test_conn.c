@@ -184,6 +184,30 @@ static void test_reconnect(void **state)
 	close(ram);
 }
 
+/* The VMM is restarted so fast that its end and its new beginning are seen in one
+ * turn: the new client is no second client. */
+static void test_replaced_at_once(void **state)
+{
+	static struct vfu_client_reply reply;
+	struct fixture *f = *state;
+	struct viommu_vfu_stats s;
+
+	for (unsigned i = 0; i < 20; i++) {
+		for (unsigned j = 0; j < i; j++) /* not even read yet */
+			vfu_client_write_posted(&f->c, 0, 4 * j, "abcd", 4);
+		vfu_client_close(&f->c);
+		assert_int_equal(vfu_client_connect(&f->c, f->path), 0);
+		assert_true(
+			vfu_client_send(&f->c, VFU_VERSION, 0, "\0\0\0\0", 4, NULL, 0));
+		for (int turn = 0; turn < 50 && readable(f); turn++)
+			viommu_vfu_process(f->vfu, 1 + i % 3);
+		assert_int_equal(vfu_client_recv(&f->c, &reply), 1);
+		assert_int_equal(f->disconnected, i + 1);
+	}
+	viommu_vfu_get_stats(f->vfu, &s);
+	assert_int_equal(s.refused_clients, 0);
+}
+
 static void test_client_dies_in_a_message(void **state)
 {
 	struct fixture *f = *state;
@@ -571,6 +595,7 @@ int main(void)
 		CASE_NO_CLIENT(test_creation_failures),
 		CASE(test_second_client),
 		CASE(test_reconnect),
+		CASE(test_replaced_at_once),
 		CASE(test_client_dies_in_a_message),
 		CASE_NO_CLIENT(test_client_that_never_speaks),
 		CASE(test_destroy_while_connected),

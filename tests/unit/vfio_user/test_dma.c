@@ -371,10 +371,12 @@ static void test_unmap_waits_for_holds(void **state)
 	static struct vfu_client_reply reply;
 	struct fixture *f = *state;
 	int ram = ram_create(RAM_LEN);
+	struct vfu_client second = {.fd = -1};
 	struct held h;
 
 	assert_int_equal(map(f, 0, RAM_LEN, ram, 0), 0);
 	hold(f, &h, 0x5000);
+	assert_int_equal(vfu_client_connect(&second, f->path), 0);
 	send_unmap(f, 0, RAM_LEN, 0, 0);
 	vfu_client_write_posted(&f->c, 0, 0x10, "x", 1); /* order is kept: waits too */
 	for (int i = 0; i < 3; i++)
@@ -388,6 +390,8 @@ static void test_unmap_waits_for_holds(void **state)
 	assert_memory_equal(reply.data, "late", 4);
 	release(&h);
 	assert_int_equal(viommu_vfu_process(f->vfu, 16), 1);
+	assert_int_equal(vfu_client_recv(&second, &reply), -EPIPE);
+	vfu_client_close(&second);
 	assert_int_equal(vfu_client_recv(&f->c, &reply), 1);
 	assert_int_equal(reply.hdr.flags, VFU_TYPE_REPLY);
 	assert_int_equal(reply.len, 24);
