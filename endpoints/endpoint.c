@@ -9,6 +9,7 @@ const struct endpoint_type *const endpoint_types[] = {
 	&endpoint_blk,
 	&endpoint_nvme,
 	&endpoint_dmatest,
+	&endpoint_net,
 	NULL,
 };
 

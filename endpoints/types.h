@@ -7,6 +7,7 @@
 
 extern const struct endpoint_type endpoint_blk;
 extern const struct endpoint_type endpoint_dmatest;
+extern const struct endpoint_type endpoint_net;
 extern const struct endpoint_type endpoint_nvme;
 
 #endif /* ENDPOINTS_TYPES_H */
