@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: BSD-3-Clause OR GPL-2.0-only */
+/* Common configuration (VIRTIO 1.4, "Common configuration structure layout"). */
+#ifndef VIOMMU_TESTS_VIRTIO_REGS_H
+#define VIOMMU_TESTS_VIRTIO_REGS_H
+
+enum {
+	DEVICE_FEATURE_SELECT = 0,
+	DEVICE_FEATURE = 4,
+	DRIVER_FEATURE_SELECT = 8,
+	DRIVER_FEATURE = 12,
+	CONFIG_VECTOR = 16,
+	DEVICE_STATUS = 20,
+	QUEUE_SELECT = 22,
+	QUEUE_SIZE = 24,
+	QUEUE_VECTOR = 26,
+	QUEUE_ENABLE = 28,
+	QUEUE_NOTIFY_OFF = 30,
+	QUEUE_DESC = 32,
+	QUEUE_DRIVER = 40,
+	QUEUE_DEVICE = 48,
+	QUEUE_RESET = 58,
+};
+enum { ACKNOWLEDGE = 1, DRIVER = 2, DRIVER_OK = 4, FEATURES_OK = 8 };
+
+#define CAP_VENDOR   9
+#define NOTIFY_SCALE 4u
+
+#endif
