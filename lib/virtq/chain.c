@@ -6,9 +6,6 @@
  */
 #include "virtq/ring.h"
 
-/* VIRTIO 1.4, "The Virtqueue Descriptor Table": no chain above 2^32 bytes. */
-#define CHAIN_LEN_MAX (1ull << 32)
-
 static int check(const struct viommu_chain *chain, uint64_t addr, uint32_t len,
 		 bool writable)
 {
@@ -23,33 +20,17 @@ static int check(const struct viommu_chain *chain, uint64_t addr, uint32_t len,
 	return 0;
 }
 
-void walk_add(struct chain_walk *walk, uint64_t addr, uint32_t len, bool writable)
+void walk_refuse(struct chain_walk *walk, uint64_t addr, uint32_t len, bool writable)
 {
-	struct viommu_chain *chain = walk->chain;
-	int r;
-
 	if (!len)
 		return; /* legal, and nothing to move */
-	r = check(chain, addr, len, writable);
-	if (unlikely(r)) {
-		walk->error = r;
-		return;
-	}
-	if (unlikely(chain->buf_nr >= walk->max)) {
+	walk->error = check(walk->chain, addr, len, writable);
+	if (!walk->error)
 		walk->error = err(E2BIG, "more buffers than the device takes");
-		return;
-	}
-	walk->bufs[chain->buf_nr++] = (struct viommu_virtq_buf){addr, len, writable};
-	if (writable) {
-		chain->writable_len += len;
-	} else {
-		chain->readable_nr++;
-		chain->readable_len += len;
-	}
 }
 
 int walk_table(struct chain_walk *walk, const struct ring_desc *desc,
-	       struct viommu_ring_window *table)
+	       struct viommu_ring_window *table, const uint8_t **whole)
 {
 	if (!walk->vq->cfg.indirect)
 		return err(EBADMSG, "indirect descriptors were not negotiated");
@@ -58,5 +39,8 @@ int walk_table(struct chain_walk *walk, const struct ring_desc *desc,
 	if (desc->addr + (desc->len - 1) < desc->addr)
 		return err(EBADMSG, "indirect table wraps around the address space");
 	*table = window_init(desc->addr, desc->len, VIOMMU_READ);
+	*whole = window_whole(walk->vq, table);
+	if (!table->len)
+		return err(EBADMSG, "indirect table out of reach");
 	return 0;
 }

@@ -31,12 +31,13 @@ void *window_map(struct viommu_virtq *vq, struct viommu_ring_window *w, uint64_t
 		 uint64_t len)
 {
 	/* The whole area first, so that in the common case one call serves a
-	 * turn; then from the place that is asked for. */
-	if (!w->len && map_from(vq, w, w->base) && holds(w, addr, len))
-		return w->hva + (addr - w->addr);
-	if (!map_from(vq, w, addr) || !holds(w, addr, len))
+	 * turn; then from the place that is asked for. An area whose beginning
+	 * is out of reach is so as a whole: one blocked access, one fault. */
+	if (!w->len && !map_from(vq, w, w->base))
 		return NULL;
-	return w->hva;
+	if (!holds(w, addr, len) && (addr == w->addr || !map_from(vq, w, addr)))
+		return NULL;
+	return holds(w, addr, len) ? w->hva + (addr - w->addr) : NULL;
 }
 
 int window_copy(struct viommu_virtq *vq, struct viommu_ring_window *w, uint64_t addr,
@@ -59,17 +60,11 @@ int desc_read(struct viommu_virtq *vq, struct viommu_ring_window *w, uint64_t ad
 	const uint64_t *p = window_at(vq, w, addr, RING_DESC_LEN);
 	uint64_t words[2];
 
-	if (likely(p && !((uintptr_t)p & (sizeof(*p) - 1)))) {
-		/* Both ordered as in window_copy(). */
-		words[0] = load_relaxed(&p[0]);
-		words[1] = load_relaxed(&p[1]);
-	} else if (window_copy(vq, w, addr, words, RING_DESC_LEN)) {
-		return err(EFAULT, "descriptor out of reach");
+	if (!p || ((uintptr_t)p & (sizeof(*p) - 1))) {
+		if (!w->len || window_copy(vq, w, addr, words, RING_DESC_LEN))
+			return err(EFAULT, "descriptor out of reach");
+		p = words;
 	}
-	words[1] = le64(words[1]);
-	out->addr = le64(words[0]);
-	out->len = (uint32_t)words[1];
-	out->lo = (uint16_t)(words[1] >> 32);
-	out->hi = (uint16_t)(words[1] >> 48);
+	desc_fetch(p, out);
 	return 0;
 }

@@ -30,40 +30,41 @@ static uint16_t *flags_word(struct viommu_virtq *vq, uint16_t idx)
 		       sizeof(uint16_t));
 }
 
-/* What lies before the flags of an entry, if it is not one aligned piece. */
-static int read_scattered(struct viommu_virtq *vq, uint64_t addr, struct ring_desc *out)
+/* An entry that is not one aligned piece: its flags have to be one, or they
+ * could not be read at once. The rest comes bytewise. */
+static int read_scattered(struct viommu_virtq *vq, uint16_t idx, struct ring_desc *out)
 {
+	uint64_t addr = entry_addr(vq, idx);
+	const uint16_t *flags = vq->desc.len ? flags_word(vq, idx) : NULL;
+
+	if (!flags)
+		return err(EFAULT, "descriptor ring out of reach");
+	/* Pairs as in read_entry(). */
+	out->hi = le16(load_acquire(flags));
 	if (window_copy(vq, &vq->desc, addr, &out->addr, 8) ||
 	    window_copy(vq, &vq->desc, addr + PACKED_LEN, &out->len, 4) ||
 	    window_copy(vq, &vq->desc, addr + PACKED_ID, &out->lo, 2))
 		return err(EFAULT, "descriptor ring out of reach");
+	out->addr = le64(out->addr);
+	out->len = le32(out->len);
+	out->lo = le16(out->lo);
 	return 0;
 }
 
 /* A ring entry, each word fetched once, the flags first. 0; -EFAULT. */
 static int read_entry(struct viommu_virtq *vq, uint16_t idx, struct ring_desc *out)
 {
-	uint64_t addr = entry_addr(vq, idx);
-	const uint16_t *flags = flags_word(vq, idx);
-	const uint8_t *p;
+	const uint8_t *p = window_at(vq, &vq->desc, entry_addr(vq, idx), RING_DESC_LEN);
 
-	if (!flags)
-		return err(EFAULT, "descriptor ring out of reach");
+	if (unlikely(!p || ((uintptr_t)p & 7)))
+		return read_scattered(vq, idx, out);
 	/* Acquire pairs with the driver's release store of a head's flags: all
 	 * that follows is read after it. Otherwise the rest of the entry could
 	 * be that of an earlier lap. */
-	out->hi = le16(load_acquire(flags));
-	p = window_at(vq, &vq->desc, addr, RING_DESC_LEN);
-	if (likely(p && !((uintptr_t)p & 7))) {
-		out->addr = load_relaxed((const uint64_t *)p);
-		out->len = load_relaxed((const uint32_t *)(p + PACKED_LEN));
-		out->lo = load_relaxed((const uint16_t *)(p + PACKED_ID));
-	} else if (read_scattered(vq, addr, out)) {
-		return err(EFAULT, "descriptor ring out of reach");
-	}
-	out->addr = le64(out->addr);
-	out->len = le32(out->len);
-	out->lo = le16(out->lo);
+	out->hi = le16(load_acquire((const uint16_t *)(p + PACKED_FLAGS)));
+	out->addr = le64(load_relaxed((const uint64_t *)p));
+	out->len = le32(load_relaxed((const uint32_t *)(p + PACKED_LEN)));
+	out->lo = le16(load_relaxed((const uint16_t *)(p + PACKED_ID)));
 	return 0;
 }
 
@@ -72,15 +73,20 @@ static void walk_indirect(struct chain_walk *walk, const struct ring_desc *head)
 {
 	struct viommu_ring_window table;
 	struct ring_desc desc;
+	const uint8_t *whole;
 
-	walk->error = walk_table(walk, head, &table);
+	walk->error = walk_table(walk, head, &table, &whole);
 	for (uint32_t off = 0; !walk->error && off < head->len; off += RING_DESC_LEN) {
 		/* Empty buffers do not count as buffers, but as steps. */
-		if (off / RING_DESC_LEN == VIOMMU_VIRTQ_CHAIN_MAX)
+		if (off == VIOMMU_VIRTQ_CHAIN_MAX * RING_DESC_LEN)
 			walk->error = err(EBADMSG, "indirect table is too long");
+		else if (whole)
+			desc_fetch((const void *)(whole + off), &desc);
 		else if (desc_read(walk->vq, &table, head->addr + off, &desc))
 			walk->error = err(EBADMSG, "indirect table out of reach");
-		else if (desc.hi & RING_F_INDIRECT)
+		if (walk->error)
+			break;
+		if (desc.hi & RING_F_INDIRECT)
 			walk->error = err(EBADMSG, "indirect table inside another");
 		else
 			walk_add(walk, desc.addr, desc.len, desc.hi & RING_F_WRITE);

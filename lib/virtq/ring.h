@@ -20,7 +20,7 @@ enum { NOTIFY_UNKNOWN, NOTIFY_OFF, NOTIFY_ON };
 /* ---- mem.c: windows ---- */
 
 /* Maps the piece of the area that holds [addr, addr + len). NULL: it cannot be
- * reached, or it is not one piece. */
+ * reached (then w->len is 0), or it is not one piece. */
 void *window_map(struct viommu_virtq *vq, struct viommu_ring_window *w, uint64_t addr,
 		 uint64_t len);
 
@@ -33,6 +33,21 @@ static inline void *window_at(struct viommu_virtq *vq, struct viommu_ring_window
 	if (likely(off < w->len && w->len - off >= len))
 		return w->hva + off;
 	return window_map(vq, w, addr, len);
+}
+
+/*
+ * The whole area, if it is one piece at an address where words can be accessed at
+ * once: the common case, in which a walk checks nothing but its index. NULL: go
+ * piece by piece, or, if w->len is 0, it cannot be reached.
+ */
+static inline const uint8_t *window_whole(struct viommu_virtq *vq,
+					  struct viommu_ring_window *w)
+{
+	if (unlikely(!w->len))
+		window_map(vq, w, w->base, 1);
+	if (unlikely(w->addr != w->base || w->len != w->size || ((uintptr_t)w->hva & 7)))
+		return NULL;
+	return w->hva;
 }
 
 /* A shared word of `len` bytes. A mapping may put it at an address where it
@@ -56,6 +71,18 @@ static inline struct viommu_ring_window window_init(uint64_t base, uint64_t size
 int window_copy(struct viommu_virtq *vq, struct viommu_ring_window *w, uint64_t addr,
 		void *out, unsigned len);
 
+/* A descriptor at an aligned place, each word fetched once. */
+static inline void desc_fetch(const uint64_t *p, struct ring_desc *out)
+{
+	/* Ordered by the caller's acquire of what made it available. */
+	uint64_t second = le64(load_relaxed(&p[1]));
+
+	out->addr = le64(load_relaxed(&p[0]));
+	out->len = (uint32_t)second;
+	out->lo = (uint16_t)(second >> 32);
+	out->hi = (uint16_t)(second >> 48);
+}
+
 /* A descriptor, each word fetched once, of split rings and indirect tables, which
  * may lie at any address and over several pieces. 0; -EFAULT. */
 int desc_read(struct viommu_virtq *vq, struct viommu_ring_window *w, uint64_t addr,
@@ -71,12 +98,39 @@ struct chain_walk {
 	int error; /* first rule that was broken, -errno; 0: none */
 };
 
-/* Appends a buffer. The first rule it breaks goes into walk->error. */
-void walk_add(struct chain_walk *walk, uint64_t addr, uint32_t len, bool writable);
+/* VIRTIO 1.4, "The Virtqueue Descriptor Table": no chain above 2^32 bytes. */
+#define CHAIN_LEN_MAX (1ull << 32)
 
-/* The window on the table that `desc` points to, checked. 0; -EBADMSG. */
+/* A buffer that is empty, or breaks a rule: the first one goes into walk->error. */
+void walk_refuse(struct chain_walk *walk, uint64_t addr, uint32_t len, bool writable);
+
+/* Appends a buffer, if all is well with it. */
+static inline void walk_add(struct chain_walk *walk, uint64_t addr, uint32_t len,
+			    bool writable)
+{
+	struct viommu_chain *chain = walk->chain;
+	uint64_t total = chain->readable_len + chain->writable_len + len;
+
+	if (unlikely(!len || chain->buf_nr >= walk->max ||
+		     chain->buf_nr == VIOMMU_VIRTQ_CHAIN_MAX || addr + (len - 1) < addr ||
+		     total > CHAIN_LEN_MAX ||
+		     (!writable && chain->buf_nr > chain->readable_nr))) {
+		walk_refuse(walk, addr, len, writable);
+		return;
+	}
+	walk->bufs[chain->buf_nr++] = (struct viommu_virtq_buf){addr, len, writable};
+	if (writable) {
+		chain->writable_len += len;
+	} else {
+		chain->readable_nr++;
+		chain->readable_len += len;
+	}
+}
+
+/* The window on the table that `desc` points to, checked, and window_whole() of
+ * it. 0; -EBADMSG. */
 int walk_table(struct chain_walk *walk, const struct ring_desc *desc,
-	       struct viommu_ring_window *table);
+	       struct viommu_ring_window *table, const uint8_t **whole);
 
 /* ---- split.c, packed.c: as the public calls of the same names ---- */
 

@@ -46,8 +46,20 @@ static int look(struct viommu_virtq *vq)
 struct table {
 	struct viommu_ring_window *window;
 	struct viommu_ring_window indirect; /* window points here inside one */
+	const uint8_t *whole;		    /* all of it, if it is one piece */
 	uint32_t entries_nr;
 };
+
+static int table_read(struct viommu_virtq *vq, const struct table *table, uint32_t i,
+		      struct ring_desc *out)
+{
+	uint64_t off = (uint64_t)i * RING_DESC_LEN;
+
+	if (unlikely(!table->whole))
+		return desc_read(vq, table->window, table->window->base + off, out);
+	desc_fetch((const void *)(table->whole + off), out);
+	return 0;
+}
 
 /* Goes from a descriptor to the table it points to; 0 or -EBADMSG. */
 static int enter_table(struct chain_walk *walk, const struct ring_desc *desc,
@@ -59,7 +71,7 @@ static int enter_table(struct chain_walk *walk, const struct ring_desc *desc,
 		return err(EBADMSG, "indirect table inside an indirect table");
 	if (desc->lo & RING_F_NEXT)
 		return err(EBADMSG, "indirect descriptor with NEXT");
-	r = walk_table(walk, desc, &table->indirect);
+	r = walk_table(walk, desc, &table->indirect, &table->whole);
 	if (r)
 		return r;
 	table->window = &table->indirect;
@@ -75,18 +87,22 @@ static int enter_table(struct chain_walk *walk, const struct ring_desc *desc,
 static int walk_chain(struct chain_walk *walk, uint16_t head)
 {
 	struct viommu_virtq *vq = walk->vq;
-	struct table table = {.window = &vq->desc, .entries_nr = vq->cfg.size};
+	struct table table;
 	struct ring_desc desc;
 	uint32_t i = head, steps = 0;
+
+	table.window = &vq->desc;
+	table.whole = window_whole(vq, table.window);
+	table.entries_nr = vq->cfg.size;
+	if (!table.window->len)
+		return err(EFAULT, "descriptor table out of reach");
 
 	while (!walk->error) {
 		if (i >= table.entries_nr) {
 			walk->error = err(EBADMSG, "descriptor index out of range");
 		} else if (steps == table.entries_nr || steps == VIOMMU_VIRTQ_CHAIN_MAX) {
 			walk->error = err(EBADMSG, "chain loops or is too long");
-		} else if (desc_read(vq, table.window,
-				     table.window->base + (uint64_t)i * RING_DESC_LEN,
-				     &desc)) {
+		} else if (table_read(vq, &table, i, &desc)) {
 			if (table.window == &vq->desc)
 				return err(EFAULT, "descriptor table out of reach");
 			walk->error = err(EBADMSG, "indirect table out of reach");

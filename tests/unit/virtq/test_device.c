@@ -208,6 +208,25 @@ static void bad_indirect_tables(void **state)
 	}
 }
 
+/* Each call of map that fails is a fault the guest gets to see: one a table. */
+static void one_fault_a_table(void **state)
+{
+	(void)state;
+	for_each_format (packed) {
+		struct kit *kit = kit_create_ring(8, packed, false, true);
+		unsigned maps;
+
+		kit_chain(kit, 3, 1, 0);
+		assert_int_equal(pop(kit), 1);
+		push(kit, 0);
+		maps = kit->maps;
+		offer_table(kit, 0x1234567890, 32, 0);
+		assert_int_equal(pop(kit), -EBADMSG);
+		assert_int_equal(kit->maps, maps + 1);
+		kit_destroy(kit);
+	}
+}
+
 static void indirect_needs_the_feature(void **state)
 {
 	(void)state;
@@ -605,6 +624,7 @@ int main(void)
 		cmocka_unit_test(empty_ring_has_no_work),
 		cmocka_unit_test(windows_last_a_turn),
 		cmocka_unit_test(bad_indirect_tables),
+		cmocka_unit_test(one_fault_a_table),
 		cmocka_unit_test(indirect_needs_the_feature),
 		cmocka_unit_test(no_table_inside_a_table),
 		cmocka_unit_test(readable_after_writable),
