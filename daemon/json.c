@@ -68,6 +68,7 @@ json_t *json_loop(const struct loop *loop)
 	json_put(out, "polls", stats.policy.polls);
 	json_put(out, "found", stats.policy.found);
 	json_put(out, "missed", stats.policy.missed);
+	json_put(out, "rests", stats.policy.rests);
 	json_put(out, "sleeps", stats.policy.sleeps);
 	json_put(out, "wakes", stats.wakes);
 	json_put(out, "turns", stats.turns);
