@@ -88,10 +88,7 @@ static unsigned take(struct blk *blk, struct queue *q, unsigned budget)
 	unsigned nr = 0;
 	int r;
 
-	if (!q->quiet) {
-		viommu_virtq_disable_notify(&q->vq);
-		q->quiet = true;
-	}
+	viommu_virtq_disable_notify(&q->vq);
 	for (; nr < budget && (req = request_get(blk)) != NULL; nr++) {
 		r = viommu_virtq_pop(&q->vq, &req->chain, req->bufs, blk->bufs_max);
 		if (unlikely(r <= 0)) {
@@ -109,6 +106,16 @@ static unsigned take(struct blk *blk, struct queue *q, unsigned budget)
 	return nr;
 }
 
+/*
+ * Whether to look at the ring. One that is armed is left alone: the driver may
+ * have given its memory away (firmware does, and then the guest's IOMMU driver
+ * takes over), and looking would be an access that nobody asked for.
+ */
+static bool is_watched(const struct queue *q)
+{
+	return q->enabled && !q->armed && !q->stalled;
+}
+
 /* All queues, beginning with another one each turn. */
 static unsigned take_all(struct blk *blk, unsigned budget, bool *more)
 {
@@ -117,7 +124,7 @@ static unsigned take_all(struct blk *blk, unsigned budget, bool *more)
 	for (unsigned i = 0; i < blk->queues_nr; i++) {
 		struct queue *q = &blk->queue[(blk->first_queue + i) % blk->queues_nr];
 
-		if (!q->enabled || q->stalled)
+		if (!is_watched(q))
 			continue;
 		n = take(blk, q, budget);
 		*more |= n == budget;
@@ -263,10 +270,11 @@ static unsigned poll_blk(struct endpoint *ep, unsigned budget)
 	return turn(blk, budget ? budget : 1);
 }
 
+/* true: something came up meanwhile. */
 static bool arm_queue(struct queue *q)
 {
-	q->quiet = false;
-	return viommu_virtq_enable_notify(&q->vq);
+	q->armed = !viommu_virtq_enable_notify(&q->vq);
+	return !q->armed;
 }
 
 static bool arm(struct endpoint *ep)
@@ -279,7 +287,7 @@ static bool arm(struct endpoint *ep)
 	if (may_take(blk) && blk->free) {
 		begin_section(blk);
 		for (unsigned i = 0; i < blk->queues_nr; i++)
-			if (blk->queue[i].enabled && !blk->queue[i].stalled)
+			if (is_watched(&blk->queue[i]))
 				work |= arm_queue(&blk->queue[i]);
 		viommu_dma_end(blk->dma);
 	}
@@ -379,7 +387,7 @@ static int queue_enable(void *opaque, unsigned index,
 		return endpoint_err(blk->ep.env.log, -r,
 				    "%s: the driver set up queue %u wrongly",
 				    blk->ep.name, index);
-	q->stalled = q->quiet = q->dirty = false;
+	q->stalled = q->armed = q->dirty = false;
 	q->enabled = true;
 	return 0;
 }
@@ -401,7 +409,7 @@ static void notify(void *opaque, unsigned index)
 	struct blk *blk = opaque;
 
 	blk->stats.kicks++;
-	blk->queue[index].stalled = false;
+	blk->queue[index].stalled = blk->queue[index].armed = false;
 }
 
 static void driver_ok(void *opaque)

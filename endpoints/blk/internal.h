@@ -63,7 +63,7 @@ struct queue {
 	uint16_t index;
 	bool enabled; /* the driver set it up */
 	bool stalled; /* ring memory out of reach: wait for a kick */
-	bool quiet;   /* notifications are off */
+	bool armed;   /* a kick comes before there can be anything in the ring */
 	bool dirty;   /* pushed, not yet published */
 	unsigned inflight;
 };

@@ -640,6 +640,30 @@ static void unmapped_rings_wait_for_a_kick(void **state)
 	vdisk_destroy(v);
 }
 
+/* Firmware leaves its rings behind, and an IOMMU driver takes the memory away:
+ * a disk that sleeps must not look at them, whatever else goes on. */
+static void sleeping_disk_leaves_the_rings_alone(void **state)
+{
+	(void)state;
+	for (unsigned packed = 0; packed < 2; packed++) {
+		const struct vdisk_shape shape = {.iommu = true, .packed = packed};
+		struct vdisk *v = vdisk_create(MEM_DISK, shape);
+
+		check_still_works(v);
+		assert_false(guest_run(v->g, 10));
+		assert_int_equal(guest_unmap(v->g, 0, VDISK_DATA), VIRTIO_IOMMU_S_OK);
+		for (unsigned i = 0; i < 20; i++) {
+			assert_int_equal(endpoint_poll(v->g->ep, 64), 0);
+			assert_false(endpoint_arm(v->g->ep));
+			vdisk_config(v, 0, 8);
+		}
+		assert_int_equal(guest_faults(v->g, NULL), 0);
+		assert_int_equal(guest_map(v->g, 0, VDISK_DATA, RW), 0);
+		check_still_works(v);
+		vdisk_destroy(v);
+	}
+}
+
 static void guest_physical_addresses_are_no_way_around(void **state)
 {
 	struct vdisk *v = vdisk_create(MEM_DISK, behind_iommu);
@@ -844,6 +868,7 @@ int main(void)
 		cmocka_unit_test(unreachable_status_gives_length_zero),
 		cmocka_unit_test(unreachable_heads_and_tables),
 		cmocka_unit_test(unmapped_rings_wait_for_a_kick),
+		cmocka_unit_test(sleeping_disk_leaves_the_rings_alone),
 		cmocka_unit_test(guest_physical_addresses_are_no_way_around),
 		cmocka_unit_test(no_bus_master_no_dma),
 		cmocka_unit_test(one_interrupt_a_turn),
