@@ -65,6 +65,9 @@ extern const struct viommu_ring_mem identity_mem;
 /* Copies the first `len` bytes of the readable part, or what there is. Bytes
  * copied, or -EFAULT. */
 int message_read(const struct message *msg, uint8_t *buf, unsigned len);
+/* Where the first `len` bytes of the writable part are, if they are in one piece;
+ * else, or if they cannot be reached, NULL. */
+uint8_t *message_direct(const struct message *msg, uint32_t len);
 /* 0 if the first `len` bytes of the writable part can be reached; -EFAULT. */
 int message_check(const struct message *msg, uint64_t len);
 /* Writes at the cursor; data NULL: zeroes. 0; -EFAULT. */

@@ -53,6 +53,17 @@ int message_read(const struct message *msg, uint8_t *buf, unsigned len)
 	return (int)done;
 }
 
+uint8_t *message_direct(const struct message *msg, uint32_t len)
+{
+	struct viommu_span piece;
+
+	if (!msg->writable_nr || msg->writable[0].len < len)
+		return NULL;
+	if (map_piece(msg->mem, msg->writable[0].addr, len, VIOMMU_WRITE, &piece))
+		return NULL;
+	return piece.len == len ? piece.hva : NULL;
+}
+
 int message_check(const struct message *msg, uint64_t len)
 {
 	for (unsigned i = 0; i < msg->writable_nr && len; i++) {

@@ -89,6 +89,8 @@ static void note_request(struct viommu_device *dev, const struct proto_request *
 			 int error)
 {
 	(void)PROBE4(request, req, req->type, req->domain, error);
+	if (likely(dev->log.max_level < VIOMMU_LOG_DEBUG))
+		return;
 	log_debug(&dev->log,
 		  "request type %u domain %u endpoint %u flags 0x%x iova 0x%llx-0x%llx "
 		  "gpa 0x%llx: %d",
@@ -139,9 +141,11 @@ static int handle_simple(struct viommu_device *dev, const struct message *msg,
 			 const struct proto_request *req, int error, uint32_t *used)
 {
 	struct message_cursor at = {.msg = msg};
+	uint8_t *tail = message_direct(msg, PROTO_TAIL_LEN);
 
 	/* Asked before anything changes: what cannot be answered is not done. */
-	if (msg->writable_len < PROTO_TAIL_LEN || message_check(msg, PROTO_TAIL_LEN))
+	if (!tail &&
+	    (msg->writable_len < PROTO_TAIL_LEN || message_check(msg, PROTO_TAIL_LEN)))
 		return leave_unanswered(dev, used);
 	if (!error)
 		error = execute(dev, req);
@@ -151,7 +155,11 @@ static int handle_simple(struct viommu_device *dev, const struct message *msg,
 		return error;
 	}
 	note_reply(dev, req->type, error);
-	*used = write_tail(&at, error) ? 0 : PROTO_TAIL_LEN;
+	*used = PROTO_TAIL_LEN;
+	if (likely(tail))
+		proto_encode_tail(tail, error);
+	else if (write_tail(&at, error))
+		*used = 0;
 	return 0;
 }
 
