@@ -46,9 +46,10 @@ struct viommu_device_config {
 
 struct viommu_device_ops {
 	/* There is something for viommu_device_process(): a fault, a release
-	 * of held pages. Called on any thread, at most once until processed. */
+	 * of held pages. Called on any thread, at most once until processed.
+	 * May be NULL for one who polls. */
 	void (*wake)(void *opaque);
-	/* Monotonic time in ns. Needed. */
+	/* Monotonic time in ns. Needed. Called on any thread. */
 	uint64_t (*now_ns)(void *opaque);
 	/* The configuration space changed (probe_size grew). May be NULL. */
 	void (*config_changed)(void *opaque);
@@ -68,7 +69,8 @@ VIOMMU_API void viommu_device_destroy(struct viommu_device *dev);
 
 /* Features offered, transport bits (VERSION_1, rings) not included. */
 VIOMMU_API uint64_t viommu_device_features(const struct viommu_device *dev);
-/* The driver's choice, at FEATURES_OK. -EINVAL: a bit was not offered. */
+/* The driver's choice, at FEATURES_OK; bits 24-49 are the transport's and are
+ * ignored. -EINVAL: a bit was not offered. */
 VIOMMU_API int viommu_device_set_features(struct viommu_device *dev, uint64_t features);
 
 /* Configuration space (40 bytes). Reads past the end give zeroes; writes to
@@ -120,7 +122,8 @@ VIOMMU_API unsigned viommu_device_process(struct viommu_device *dev, unsigned bu
  * driver wrote, out: where the reply goes. Copied once.
  * 0: done, *written is the used length (0: the buffer was left alone, as the
  * standard asks). -EINPROGRESS: parked; the buffers must stay, call again with
- * the same arguments after wake(). -EBUSY: another request is parked.
+ * the same arguments after wake() (or in 1 ms: a time-out wakes nobody). -EBUSY:
+ * another request is parked. -E2BIG: more than VIOMMU_VIRTQ_CHAIN_MAX buffers.
  */
 VIOMMU_API int viommu_device_request(struct viommu_device *dev, const struct iovec *in,
 				     unsigned in_nr, const struct iovec *out,
@@ -172,8 +175,9 @@ VIOMMU_API void viommu_endpoint_reset(struct viommu_endpoint *ep);
  * domains, mappings, attachments, ring positions are the caller's (virtq.h).
  * save: *len is the room on entry, the size on return. 0, -ENOSPC (*len says
  * what is needed), -EBUSY (a request is parked).
- * restore: into a device with the same configuration and endpoints, all
- * unattached. -EINVAL (damaged, with the reason logged), -EOPNOTSUPP (unknown
+ * restore: into a device with the same configuration and endpoints; begins with a
+ * system reset, so rings are given afterwards. Recorded faults that were not yet
+ * reported are not part of the state. -EINVAL (damaged, with the reason logged), -EOPNOTSUPP (unknown
  * version), -ENOENT (endpoint missing), -ERANGE (does not fit this device's
  * configuration), -ENOMEM; on failure the device is as after a system reset.
  */
