@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: BSD-3-Clause OR GPL-2.0-only */
+/* What one access costs a device: IOTLB hits, bypass, no IOMMU, against an array
+ * of pages indexed with a bounds check, which is the least that can be done. */
+#include <stdlib.h>
+
+#include <viommu/dma.h>
+
+#include "core.h"
+#include "domain/domain.h"
+
+#define ROUNDS	  9u
+#define OPS	  (1u << 20)
+#define HOT	  64u	/* pages in use */
+#define SEQUENCE  4096u /* accesses, in random order */
+#define BASE	  0x10000000ull
+#define LARGE	  0x4000000000ull
+#define LARGE_LEN (1ull << 30)
+
+struct bench {
+	struct counted_alloc alloc;
+	struct space *space;
+	struct viommu_endpoint *ep;
+	struct viommu_mem *mem;
+	struct viommu_dma *dma, *bare; /* bare: no IOMMU */
+	uint64_t near[SEQUENCE], wide[SEQUENCE], gpa[SEQUENCE];
+	char *page[HOT];
+};
+
+static int setup(struct bench *b)
+{
+	struct space_config cfg = {.granule = 4096, .input_last = UINT64_MAX};
+	struct viommu_endpoint_config ep = {.id = 8};
+	int rc;
+
+	counted_alloc_init(&b->alloc);
+	rc = space_create(&cfg, NULL, NULL, &b->alloc.ops, NULL, &b->space);
+	rc = rc ? rc : space_endpoint_add(b->space, &ep, &b->ep);
+	rc = rc ? rc : viommu_mem_create(&b->alloc.ops, &b->mem);
+	rc = rc ? rc : viommu_mem_add(b->mem, 0, 1ull << 40, (void *)(1ul << 32), 0);
+	rc = rc ? rc
+		: viommu_dma_create(b->ep, b->mem, &b->alloc.ops, NULL, NULL, &b->dma);
+	rc = rc ? rc
+		: viommu_dma_create(NULL, b->mem, &b->alloc.ops, NULL, NULL, &b->bare);
+	rc = rc ? rc : space_attach(b->space, 1, 8, false);
+	for (unsigned i = 0; i < HOT && !rc; i++)
+		rc = space_map(b->space, 1, BASE + i * 4096ull, BASE + i * 4096ull + 4095,
+			       i * 8192ull, VIOMMU_READ | VIOMMU_WRITE);
+	rc = rc ? rc
+		: space_map(b->space, 1, LARGE, LARGE + LARGE_LEN - 1, 1ull << 32,
+			    VIOMMU_READ | VIOMMU_WRITE);
+	for (unsigned i = 0; i < HOT; i++)
+		b->page[i] = (char *)(i * 8192ul);
+	for (unsigned i = 0; i < SEQUENCE; i++) {
+		b->near[i] = BASE + random64() % (HOT * 4096ull);
+		b->wide[i] = LARGE + random64() % LARGE_LEN;
+		b->gpa[i] = random64() % LARGE_LEN;
+	}
+	return rc;
+}
+
+static void teardown(struct bench *b)
+{
+	viommu_dma_destroy(b->dma);
+	viommu_dma_destroy(b->bare);
+	viommu_mem_destroy(b->mem);
+	space_endpoint_remove(b->ep);
+	space_destroy(b->space);
+}
+
+static double array_index(const struct bench *b)
+{
+	uint64_t start = cpu_ns(), sum = 0;
+
+	for (unsigned i = 0; i < OPS; i++) {
+		uint64_t iova = b->near[i % SEQUENCE], index = (iova - BASE) >> 12;
+
+		if (index >= HOT)
+			abort();
+		sum += (uintptr_t)(b->page[index] + (iova & 4095));
+	}
+	keep(sum);
+	return (double)(cpu_ns() - start) / OPS;
+}
+
+static double translate(struct viommu_dma *dma, const uint64_t *iova)
+{
+	uint64_t start = cpu_ns(), sum = 0;
+	struct viommu_span span;
+
+	viommu_dma_begin(dma);
+	for (unsigned i = 0; i < OPS; i++) {
+		if (!viommu_dma_reach(dma, iova[i % SEQUENCE], 8, VIOMMU_READ, &span))
+			sum += (uintptr_t)span.hva;
+	}
+	viommu_dma_end(dma);
+	keep(sum);
+	return (double)(cpu_ns() - start) / OPS;
+}
+
+static double translate_call(struct viommu_dma *dma, const uint64_t *iova)
+{
+	uint64_t start = cpu_ns(), sum = 0;
+	struct viommu_span span;
+
+	viommu_dma_begin(dma);
+	for (unsigned i = 0; i < OPS; i++)
+		if (!viommu_dma_translate(dma, iova[i % SEQUENCE], 8, VIOMMU_READ, &span))
+			sum += (uintptr_t)span.hva;
+	viommu_dma_end(dma);
+	keep(sum);
+	return (double)(cpu_ns() - start) / OPS;
+}
+
+static double translate_section(struct viommu_dma *dma, const uint64_t *iova)
+{
+	uint64_t start = cpu_ns(), sum = 0;
+	struct viommu_span span;
+
+	for (unsigned i = 0; i < OPS; i++) {
+		viommu_dma_begin(dma);
+		if (!viommu_dma_reach(dma, iova[i % SEQUENCE], 8, VIOMMU_READ, &span))
+			sum += (uintptr_t)span.hva;
+		viommu_dma_end(dma);
+	}
+	keep(sum);
+	return (double)(cpu_ns() - start) / OPS;
+}
+
+static double bypass(struct bench *b)
+{
+	double ns;
+
+	if (space_detach(b->space, 1, 8))
+		abort();
+	space_set_bypass(b->space, true);
+	ns = translate(b->dma, b->gpa);
+	if (space_attach(b->space, 1, 8, false))
+		abort();
+	return ns;
+}
+
+struct access_result measure_access(void)
+{
+	struct bench *b = calloc(1, sizeof(*b));
+	double v[7][ROUNDS];
+	struct access_result r;
+
+	if (setup(b))
+		abort();
+	for (unsigned i = 0; i < ROUNDS; i++) {
+		v[0][i] = array_index(b);
+		v[1][i] = translate(b->dma, b->near);
+		v[2][i] = translate_section(b->dma, b->near);
+		v[3][i] = translate(b->dma, b->wide);
+		v[4][i] = translate(b->bare, b->gpa);
+		v[6][i] = translate_call(b->dma, b->near);
+	}
+	for (unsigned i = 0; i < ROUNDS; i++)
+		v[5][i] = bypass(b);
+	r = (struct access_result){.array = median(v[0], ROUNDS),
+				   .hit = median(v[1], ROUNDS),
+				   .call = median(v[6], ROUNDS),
+				   .hit_section = median(v[2], ROUNDS),
+				   .large = median(v[3], ROUNDS),
+				   .no_iommu = median(v[4], ROUNDS),
+				   .bypass = median(v[5], ROUNDS)};
+	teardown(b);
+	free(b);
+	return r;
+}

@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: BSD-3-Clause OR GPL-2.0-only */
+/*
+ * bench_core_count OP COUNT: does one operation COUNT times in run_OP(), beside
+ * 65536 mappings, for a tool that counts instructions (tools/bench-count). Without
+ * arguments: lists the operations.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/compiler.h"
+#include "core.h"
+#include "dma/dma_context.h"
+#include "domain/domain.h"
+
+#define MAPPINGS 65536u
+#define noinline __attribute__((noinline, noclone))
+
+struct bench {
+	struct counted_alloc alloc;
+	struct space *space;
+	struct viommu_endpoint *ep;
+	struct viommu_mem *mem;
+	struct viommu_dma *dma;
+	uint64_t *page; /* MAPPINGS mapped ones, then as many spare ones */
+};
+
+static noinline void run_map(struct bench *b, unsigned nr)
+{
+	for (unsigned i = 0; i < nr; i++) {
+		uint64_t iova = b->page[MAPPINGS + i];
+
+		if (space_map(b->space, 1, iova, iova + 4095, 0, VIOMMU_READ))
+			abort();
+	}
+}
+
+static noinline void run_unmap(struct bench *b, unsigned nr)
+{
+	unsigned removed;
+
+	for (unsigned i = 0; i < nr; i++)
+		space_unmap(b->space, 1, b->page[i], b->page[i] + 4095, &removed);
+}
+
+static noinline void run_lookup(struct bench *b, unsigned nr)
+{
+	for (unsigned i = 0; i < nr; i++)
+		if (!tlb_fill(b->dma, b->page[i], VIOMMU_READ))
+			abort();
+}
+
+static noinline void run_hit(struct bench *b, unsigned nr)
+{
+	struct viommu_span span;
+
+	for (unsigned i = 0; i < nr; i++)
+		if (!viommu_dma_reach(b->dma, b->page[0] + i % 4096, 1, 1, &span))
+			keep((uintptr_t)span.hva);
+}
+
+static noinline void run_hit_call(struct bench *b, unsigned nr)
+{
+	struct viommu_span span;
+
+	for (unsigned i = 0; i < nr; i++)
+		if (!viommu_dma_translate(b->dma, b->page[0] + i % 4096, 1, 1, &span))
+			keep((uintptr_t)span.hva);
+}
+
+static noinline void run_section(struct bench *b, unsigned nr)
+{
+	for (unsigned i = 0; i < nr; i++) {
+		viommu_dma_end(b->dma);
+		viommu_dma_begin(b->dma);
+	}
+}
+
+static noinline void run_get_put(struct bench *b, unsigned nr)
+{
+	struct iovec iov;
+	struct viommu_hold hold;
+	struct viommu_sg sg = {&iov, 0, 1, &hold, 0, 1, 0};
+
+	for (unsigned i = 0; i < nr; i++) {
+		if (viommu_dma_get(b->dma, b->page[0], 4096, 1, &sg))
+			abort();
+		viommu_dma_put(b->dma, &sg);
+	}
+}
+
+static noinline void run_sg16(struct bench *b, unsigned nr)
+{
+	struct iovec iov[16];
+
+	for (unsigned i = 0; i < nr; i++)
+		if (viommu_dma_sg(b->dma, 1ull << 60, 65536, 1, iov, 16) != 16)
+			abort();
+}
+
+static const struct {
+	const char *name;
+	void (*run)(struct bench *b, unsigned nr);
+} ops[] = {
+	{"map", run_map},	  {"unmap", run_unmap},	      {"lookup", run_lookup},
+	{"hit", run_hit},	  {"hit_call", run_hit_call}, {"section", run_section},
+	{"get_put", run_get_put}, {"sg16", run_sg16},
+};
+
+static int setup(struct bench *b)
+{
+	struct space_config cfg = {.granule = 4096, .input_last = UINT64_MAX};
+	struct viommu_endpoint_config ep = {.id = 8};
+	int rc;
+
+	counted_alloc_init(&b->alloc);
+	b->page = make_pages(RANDOM, 2 * MAPPINGS);
+	rc = space_create(&cfg, NULL, NULL, &b->alloc.ops, NULL, &b->space);
+	rc = rc ? rc : space_endpoint_add(b->space, &ep, &b->ep);
+	rc = rc ? rc : viommu_mem_create(&b->alloc.ops, &b->mem);
+	rc = rc ? rc : viommu_mem_add(b->mem, 0, 1ull << 40, (void *)(1ul << 32), 0);
+	rc = rc ? rc
+		: viommu_dma_create(b->ep, b->mem, &b->alloc.ops, NULL, NULL, &b->dma);
+	rc = rc ? rc : space_attach(b->space, 1, 8, false);
+	for (unsigned i = 0; i < MAPPINGS && !rc; i++)
+		rc = space_map(b->space, 1, b->page[i], b->page[i] + 4095,
+			       (uint64_t)i << 13, VIOMMU_READ);
+	for (uint64_t i = 0; i < 16 && !rc; i++)
+		rc = space_map(b->space, 1, (1ull << 60) + (i << 12),
+			       (1ull << 60) + (i << 12) + 4095, i << 13, VIOMMU_READ);
+	return rc;
+}
+
+static int run(const char *name, unsigned nr)
+{
+	static struct bench b;
+
+	for (unsigned i = 0; i < ARRAY_LEN(ops); i++) {
+		if (strcmp(ops[i].name, name))
+			continue;
+		if (setup(&b))
+			return 1;
+		if (strcmp(name, "unmap") && strcmp(name, "map"))
+			viommu_dma_begin(b.dma);
+		ops[i].run(&b, nr);
+		return 0;
+	}
+	fprintf(stderr, "bench_core_count: no operation `%s'\n", name);
+	return 2;
+}
+
+int main(int argc, char **argv)
+{
+	unsigned nr = argc > 2 ? (unsigned)strtoul(argv[2], NULL, 10) : 1000;
+
+	if (argc > 1)
+		return run(argv[1], nr < MAPPINGS ? nr : MAPPINGS);
+	for (unsigned i = 0; i < ARRAY_LEN(ops); i++)
+		puts(ops[i].name);
+	return 0;
+}

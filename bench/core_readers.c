@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: BSD-3-Clause OR GPL-2.0-only */
+/* What a reader keeps of its rate while another thread maps and unmaps in the
+ * same domain as fast as it can. */
+#include <pthread.h>
+#include <sched.h>
+#include <stdlib.h>
+
+#include <viommu/dma.h>
+
+#include "base/atomic.h"
+#include "core.h"
+#include "domain/domain.h"
+
+#define ROUNDS	     9u
+#define MAPPINGS     4096u
+#define HOT	     200u /* of them, translated */
+#define TRANSLATIONS (1u << 20)
+#define BASE	     0x10000000ull
+#define WRITER	     0x8000000000ull
+
+struct bench {
+	struct counted_alloc alloc;
+	struct space *space;
+	struct viommu_endpoint *ep;
+	struct viommu_mem *mem;
+	struct viommu_dma *dma;
+	bool go, running, stop; /* atomic */
+	uint64_t pairs, writer_ns;
+};
+
+static int setup(struct bench *b)
+{
+	struct space_config cfg = {.granule = 4096, .input_last = UINT64_MAX};
+	struct viommu_endpoint_config ep = {.id = 8};
+	int rc;
+
+	counted_alloc_init(&b->alloc);
+	rc = space_create(&cfg, NULL, NULL, &b->alloc.ops, NULL, &b->space);
+	rc = rc ? rc : space_endpoint_add(b->space, &ep, &b->ep);
+	rc = rc ? rc : viommu_mem_create(&b->alloc.ops, &b->mem);
+	rc = rc ? rc : viommu_mem_add(b->mem, 0, 1ull << 40, (void *)(1ul << 32), 0);
+	rc = rc ? rc
+		: viommu_dma_create(b->ep, b->mem, &b->alloc.ops, NULL, NULL, &b->dma);
+	rc = rc ? rc : space_attach(b->space, 1, 8, false);
+	for (uint64_t i = 0; i < MAPPINGS && !rc; i++)
+		rc = space_map(b->space, 1, BASE + i * 4096, BASE + i * 4096 + 4095,
+			       i * 8192, VIOMMU_READ | VIOMMU_WRITE);
+	return rc;
+}
+
+static void teardown(struct bench *b)
+{
+	space_detach(b->space, 1, 8);
+	viommu_dma_destroy(b->dma);
+	viommu_mem_destroy(b->mem);
+	space_endpoint_remove(b->ep);
+	space_destroy(b->space);
+}
+
+/* On processors of their own, else they take turns and do not meet. */
+static void run_on(unsigned nr)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(nr, &set);
+	sched_setaffinity(0, sizeof(set), &set);
+}
+
+static void *writer(void *arg)
+{
+	struct bench *b = arg;
+	uint64_t start = 0;
+	unsigned removed;
+
+	run_on(1);
+	store_relaxed(&b->running, true);
+	while (!load_relaxed(&b->stop)) {
+		uint64_t iova = WRITER + (random64() & 0xfff) * 4096;
+
+		if (!load_relaxed(&b->go)) {
+			cpu_relax();
+			start = 0;
+			continue;
+		}
+		if (!start)
+			start = cpu_ns();
+		space_map(b->space, 1, iova, iova + 4095, 0, VIOMMU_READ);
+		space_unmap(b->space, 1, iova, iova + 4095, &removed);
+		b->pairs++;
+		if (b->pairs % 1024 == 0) {
+			b->writer_ns += cpu_ns() - start;
+			start = cpu_ns();
+		}
+	}
+	return NULL;
+}
+
+/* Million translations a second of this thread's CPU time. */
+static double read_rate(struct bench *b, unsigned section)
+{
+	uint64_t start = cpu_ns(), sum = 0, x = 1;
+	struct viommu_span span;
+
+	for (unsigned i = 0; i < TRANSLATIONS / section; i++) {
+		viommu_dma_begin(b->dma);
+		for (unsigned j = 0; j < section; j++) {
+			x = x * 6364136223846793005u + 1442695040888963407u;
+			if (!viommu_dma_reach(b->dma, BASE + (x >> 33) % HOT * 4096, 8,
+					      VIOMMU_READ, &span))
+				sum += (uintptr_t)span.hva;
+		}
+		viommu_dma_end(b->dma);
+	}
+	keep(sum);
+	return (double)TRANSLATIONS * 1000.0 / (double)(cpu_ns() - start);
+}
+
+struct readers_result measure_readers(unsigned section)
+{
+	struct bench *b = calloc(1, sizeof(*b));
+	double alone[ROUNDS], with[ROUNDS];
+	struct readers_result r;
+	pthread_t thread;
+
+	if (setup(b))
+		abort();
+	run_on(0);
+	read_rate(b, section); /* warm */
+	for (unsigned i = 0; i < ROUNDS; i++)
+		alone[i] = read_rate(b, section);
+	pthread_create(&thread, NULL, writer, b);
+	while (!load_relaxed(&b->running))
+		sched_yield();
+	store_relaxed(&b->go, true);
+	for (unsigned i = 0; i < ROUNDS; i++)
+		with[i] = read_rate(b, section);
+	store_relaxed(&b->stop, true);
+	pthread_join(thread, NULL);
+	r = (struct readers_result){median(alone, ROUNDS), median(with, ROUNDS),
+				    (double)b->pairs * 1000.0 /
+					    (double)(b->writer_ns + 1)};
+	teardown(b);
+	free(b);
+	return r;
+}
