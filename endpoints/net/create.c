@@ -106,7 +106,7 @@ struct array {
 	size_t field; /* offset of the pointer in struct net */
 	size_t len;   /* bytes; 0: not needed */
 };
-#define ARRAYS_NR   11
+#define ARRAYS_NR   12
 #define ARRAY(f, n) ((struct array){offsetof(struct net, f), (n) * sizeof(*net->f)})
 
 static void list_arrays(const struct net *net, struct array list[ARRAYS_NR])
@@ -123,8 +123,9 @@ static void list_arrays(const struct net *net, struct array list[ARRAYS_NR])
 		ARRAY(arena, arena),
 		ARRAY(tx_iov, NET_IOV_MAX + 1),
 		ARRAY(tx_hold, handover == NET_HELD ? NET_IOV_MAX : 0),
-		ARRAY(rx_chain, NET_RX_CHAINS_MAX),
-		ARRAY(rx_buf, NET_RX_BUFS_MAX),
+		ARRAY(rack, net->pairs),
+		ARRAY(rx_chain, (size_t)net->pairs * net->queue_size),
+		ARRAY(rx_buf, (size_t)net->pairs * net_rack_bufs(net)),
 		ARRAY(flat, NET_FRAME_MAX),
 		ARRAY(backlog.bytes, waits ? NET_BACKLOG_LEN : 0),
 		ARRAY(backlog.frame, waits ? NET_BACKLOG_FRAMES : 0),
@@ -156,6 +157,10 @@ static int make_arrays(struct net *net)
 	}
 	for (unsigned i = 0; i <= NET_SLOTS_MAX; i++)
 		net->slot[i].bufs = net->slot_bufs + (size_t)i * net->bufs_max;
+	for (unsigned i = 0; i < net->pairs; i++) {
+		net->rack[i].chain = net->rx_chain + (size_t)i * net->queue_size;
+		net->rack[i].buf = net->rx_buf + (size_t)i * net_rack_bufs(net);
+	}
 	return 0;
 }
 

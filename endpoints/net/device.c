@@ -249,6 +249,7 @@ static void queue_disable(void *opaque, unsigned index)
 	net->queue[index].enabled = false;
 	net->queue[index].dirty = false;
 	if (role_of(net, index) == ROLE_RX) {
+		rx_forget(net, index / 2);
 		net->stats.rx_dropped += net->backlog.nr;
 		backlog_clear(&net->backlog);
 	}

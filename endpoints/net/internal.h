@@ -23,8 +23,6 @@
 /* Limits, each with a test at it and one past it. */
 #define NET_PAIRS_MAX	   31u		/* two queues each, and the control queue */
 #define NET_IOV_MAX	   1023u	/* pieces of a frame sent: dropped */
-#define NET_RX_BUFS_MAX	   2048u	/* buffers that a frame received spreads over */
-#define NET_RX_CHAINS_MAX  1024u	/* chains that it spreads over */
 #define NET_CONTROL_MAX	   64u		/* commands of a turn; more in the next one */
 #define NET_BACKLOG_LEN	   (1u << 20)	/* bytes of frames that wait: dropped */
 #define NET_BACKLOG_FRAMES 1024u	/* frames that wait: dropped */
@@ -46,6 +44,15 @@ struct net_queue {
 	bool quiet;   /* notifications are off */
 	bool dirty;   /* pushed, not yet published */
 	bool starved; /* receive queue: had no buffer when one was wanted */
+};
+
+/* Receive buffers taken from the ring and not yet filled, in the ring's order. */
+struct net_rack {
+	struct viommu_chain *chain;   /* queue_size of them */
+	struct viommu_virtq_buf *buf; /* their writable buffers: net_rack_bufs() */
+	unsigned chains_nr, bufs_nr;
+	unsigned slots; /* ring entries of the chains */
+	uint64_t room;	/* bytes */
 };
 
 /* A frame taken from the guest, to be sent after the section. */
@@ -129,8 +136,9 @@ struct net {
 	struct segmenter tx_cut; /* of its own: an answer may be cut meanwhile */
 
 	/* Receiving. */
-	struct viommu_chain *rx_chain;	 /* NET_RX_CHAINS_MAX */
-	struct viommu_virtq_buf *rx_buf; /* NET_RX_BUFS_MAX */
+	struct net_rack *rack;		 /* one a pair */
+	struct viommu_chain *rx_chain;	 /* theirs */
+	struct viommu_virtq_buf *rx_buf; /* theirs */
 	uint8_t *flat;			 /* NET_FRAME_MAX: to compute in */
 	struct segmenter rx_cut;
 	struct net_backlog backlog;
@@ -149,6 +157,12 @@ static inline struct net_queue *net_rx(struct net *net, unsigned pair)
 static inline struct net_queue *net_tx(struct net *net, unsigned pair)
 {
 	return &net->queue[2 * pair + 1];
+}
+/* A frame may spread over that many buffers, whatever chains they are in: a chain
+ * has no more than the ring has entries. */
+static inline unsigned net_rack_bufs(const struct net *net)
+{
+	return 2 * net->queue_size;
 }
 /* Without MQ the control queue is the third one. */
 static inline unsigned net_control_index(const struct net *net)
@@ -213,6 +227,8 @@ void rx_frame(struct net *net, int pair, struct net_frame *frame);
 /* Inside a section: what waited. */
 unsigned rx_flush(struct net *net);
 bool rx_may(const struct net *net);
+/* The pair's queue is off: its buffers are the driver's again. */
+void rx_forget(struct net *net, unsigned pair);
 
 /* ---- backlog.c ---- */
 /* false: no room. iov without the headers that the ring adds. */

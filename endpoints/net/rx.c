@@ -6,88 +6,115 @@
 /* Whether a frame found its place; LATER: there may be buffers another time. */
 enum placed { PLACED, PLACED_LATER, PLACED_NEVER };
 
-/* Chains taken for one frame, in net->rx_chain, and their buffers. */
-struct gather {
-	unsigned chains_nr, bufs_nr;
-	unsigned slots; /* ring entries of the chains */
-	unsigned bad;	/* chains that had to be given back among them */
-	uint64_t room;	/* bytes */
-};
-
 /* ---- buffers ---- */
 
-/* A chain is popped: notes its writable buffers. false: it has none. */
-static bool add_chain(struct net *net, struct gather *g)
+void rx_forget(struct net *net, unsigned pair)
 {
-	const struct viommu_chain *chain = &net->rx_chain[g->chains_nr];
-	struct viommu_virtq_buf *bufs = net->rx_buf + g->bufs_nr;
-	unsigned nr = (unsigned)chain->buf_nr - chain->readable_nr;
+	struct net_rack *k = &net->rack[pair];
+
+	k->chains_nr = k->bufs_nr = k->slots = 0;
+	k->room = 0;
+}
+
+static unsigned bufs_of(const struct viommu_chain *chain)
+{
+	return (unsigned)chain->buf_nr - chain->readable_nr;
+}
+
+/* A chain is popped: notes its writable buffers. false: it has none. */
+static bool add_chain(struct net_rack *k)
+{
+	const struct viommu_chain *chain = &k->chain[k->chains_nr];
+	struct viommu_virtq_buf *bufs = k->buf + k->bufs_nr;
 
 	if (!chain->writable_len)
 		return false;
-	memmove(bufs, bufs + chain->readable_nr, nr * sizeof(*bufs));
-	g->bufs_nr += nr;
-	g->room += chain->writable_len;
-	g->slots += chain->ring_slots;
-	g->chains_nr++;
+	if (unlikely(chain->readable_nr))
+		memmove(bufs, bufs + chain->readable_nr, bufs_of(chain) * sizeof(*bufs));
+	k->bufs_nr += bufs_of(chain);
+	k->room += chain->writable_len;
+	k->slots += chain->ring_slots;
+	k->chains_nr++;
 	return true;
 }
 
-/* The frame does not come: the chains stay the driver's offer, unless others were
- * given back since, for then the ring has moved on. */
-static enum placed give_up(struct net *net, struct net_queue *q, struct gather *g,
-			   enum placed why)
+/* One more chain for the rack; PLACED: there is one, or a bad one less. */
+static enum placed take_chain(struct net *net, struct net_queue *q, struct net_rack *k)
 {
-	while (g->chains_nr--) {
-		if (g->bad)
-			net_push(net, q, &net->rx_chain[g->chains_nr], 0);
-		else
-			viommu_virtq_unpop(&q->vq, &net->rx_chain[g->chains_nr]);
-	}
-	return why;
-}
+	unsigned size = q->vq.cfg.size, left = net_rack_bufs(net) - k->bufs_nr;
+	struct viommu_chain *chain = &k->chain[k->chains_nr];
+	int r;
 
-static enum placed take_chain(struct net *net, struct net_queue *q, struct gather *g)
-{
-	struct viommu_chain *chain = &net->rx_chain[g->chains_nr];
-	unsigned max = NET_RX_BUFS_MAX - g->bufs_nr;
-	int r = viommu_virtq_pop(&q->vq, chain, net->rx_buf + g->bufs_nr,
-				 max < net->bufs_max ? max : net->bufs_max);
-
-	if (likely(r > 0 && add_chain(net, g)))
-		return PLACED;
-	if (net_bad_pop(net, q, chain, r > 0 ? -EBADMSG : r))
-		return ++g->bad > q->vq.cfg.size ? PLACED_NEVER : PLACED;
-	q->starved = true;
 	/* All that the ring can hold is not enough. */
-	return g->slots >= q->vq.cfg.size ? PLACED_NEVER : PLACED_LATER;
+	if (k->slots >= size)
+		return PLACED_NEVER;
+	r = viommu_virtq_pop(&q->vq, chain, k->buf + k->bufs_nr,
+			     left < net->bufs_max ? left : net->bufs_max);
+	if (likely(r > 0 && add_chain(k)))
+		return PLACED;
+	if (r == -E2BIG && left < net->bufs_max) {
+		viommu_virtq_unpop(&q->vq, chain);
+		return PLACED_NEVER;
+	}
+	if (net_bad_pop(net, q, chain, r > 0 ? -EBADMSG : r))
+		return PLACED;
+	q->starved = true;
+	return PLACED_LATER;
 }
 
-static enum placed gather_chains(struct net *net, struct net_queue *q, uint64_t need,
-				 struct gather *g)
+/*
+ * Fills the rack until it holds `need` bytes. Chains that are not enough stay
+ * there for the next frame: were they given back to the ring, the driver would
+ * not notify of those that come behind them.
+ */
+static enum placed gather(struct net *net, struct net_queue *q, struct net_rack *k,
+			  uint64_t need)
 {
-	unsigned max =
-		net->features & BIT(VIRTIO_NET_F_MRG_RXBUF) ? NET_RX_CHAINS_MAX : 1;
+	bool mergeable = net->features & BIT(VIRTIO_NET_F_MRG_RXBUF);
+	unsigned tries = 2 * q->vq.cfg.size;
 	enum placed r;
 
-	*g = (struct gather){0};
-	while (g->room < need) {
-		r = g->chains_nr == max ? PLACED_NEVER : take_chain(net, q, g);
+	while (k->room < need) {
+		if (k->chains_nr && !mergeable)
+			return PLACED_NEVER;
+		r = tries-- ? take_chain(net, q, k) : PLACED_NEVER;
 		if (r != PLACED)
-			return give_up(net, q, g, r);
+			return r;
 	}
 	return PLACED;
 }
 
-static void push_chains(struct net *net, struct net_queue *q, const struct gather *g,
-			uint64_t len)
+/* How many of its chains hold `need` bytes. It has them. */
+static unsigned count_chains(const struct net_rack *k, uint64_t need)
 {
-	for (unsigned i = 0; i < g->chains_nr; i++) {
-		const struct viommu_chain *chain = &net->rx_chain[i];
+	unsigned nr = 1;
+
+	for (uint64_t room = k->chain[0].writable_len; room < need; nr++)
+		room += k->chain[nr].writable_len;
+	return nr;
+}
+
+/* Gives the first nr chains back with `len` bytes written into them. */
+static void push_chains(struct net *net, struct net_queue *q, struct net_rack *k,
+			unsigned nr, uint64_t len)
+{
+	unsigned bufs = 0;
+
+	for (unsigned i = 0; i < nr; i++) {
+		const struct viommu_chain *chain = &k->chain[i];
 		uint64_t n = len < chain->writable_len ? len : chain->writable_len;
 
 		net_push(net, q, chain, (uint32_t)n);
 		len -= n;
+		bufs += bufs_of(chain);
+		k->slots -= chain->ring_slots;
+		k->room -= chain->writable_len;
+	}
+	k->chains_nr -= nr;
+	k->bufs_nr -= bufs;
+	if (k->chains_nr) {
+		memmove(k->chain, k->chain + nr, k->chains_nr * sizeof(*k->chain));
+		memmove(k->buf, k->buf + bufs, k->bufs_nr * sizeof(*k->buf));
 	}
 }
 
@@ -106,32 +133,35 @@ static struct virtio_net_hdr make_header(const struct net_meta *meta, unsigned c
 }
 
 /* Inside a section. */
-static enum placed place(struct net *net, struct net_queue *q, struct net_frame *frame)
+static enum placed place(struct net *net, unsigned pair, struct net_frame *frame)
 {
 	uint64_t need = NET_HEADER_LEN + frame->len;
-	struct virtio_net_hdr header;
+	struct net_queue *q = net_rx(net, pair);
+	struct net_rack *k = &net->rack[pair];
 	enum placed r = PLACED_LATER;
-	struct gather g;
+	struct virtio_net_hdr header;
+	unsigned nr;
 
 	if (!q->enabled || q->stalled)
 		return r;
-	r = gather_chains(net, q, need, &g);
+	r = gather(net, q, k, need);
 	if (r != PLACED)
 		return r;
-	header = make_header(&frame->meta, g.chains_nr);
+	nr = count_chains(k, need);
+	header = make_header(&frame->meta, nr);
 	frame->iov[-1] = (struct iovec){&header, sizeof(header)};
-	if (unlikely(chain_write(net, net->rx_buf, g.bufs_nr, frame->iov - 1,
+	if (unlikely(chain_write(net, k->buf, k->bufs_nr, frame->iov - 1,
 				 frame->iov_nr + 1))) {
-		/* Given back unused: no header was seen, so no frame was. */
-		push_chains(net, q, &g, 0);
+		/* Given back as empty: there was no frame. */
+		push_chains(net, q, k, nr, 0);
 		net->stats.blocked++;
 		return PLACED;
 	}
-	push_chains(net, q, &g, need);
+	push_chains(net, q, k, nr, need);
 	net->section_len += frame->len;
 	net->stats.rx_frames++;
 	net->stats.rx_bytes += frame->len;
-	net->stats.rx_merged += g.chains_nr > 1;
+	net->stats.rx_merged += nr > 1;
 	return PLACED;
 }
 
@@ -141,7 +171,7 @@ static void deliver(struct net *net, unsigned pair, struct net_frame *frame)
 	enum placed r = PLACED_LATER;
 
 	if (!net->backlog.nr)
-		r = place(net, net_rx(net, pair), frame);
+		r = place(net, pair, frame);
 	if (likely(r == PLACED))
 		return;
 	if (r == PLACED_NEVER)
@@ -299,7 +329,7 @@ static enum placed place_waiting(struct net *net, const struct net_waiting *w)
 	struct net_frame frame = {
 		.meta = w->meta, .iov = iov + 1, .iov_nr = 1, .len = w->len};
 
-	return place(net, net_rx(net, (unsigned)w->pair), &frame);
+	return place(net, (unsigned)w->pair, &frame);
 }
 
 unsigned rx_flush(struct net *net)

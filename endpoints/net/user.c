@@ -44,8 +44,7 @@ struct user {
 	Slirp *slirp;
 	struct pollfd fds[USER_FDS_MAX];
 	unsigned fds_nr;
-	unsigned sockets; /* registered by libslirp, listening ones included */
-	unsigned kept;	  /* of those: open since creation */
+	unsigned sockets; /* connections that libslirp has */
 	bool sent;	  /* something was sent since the last look */
 	int64_t next_ns;  /* of the next look */
 	unsigned handed;  /* frames given to the guest in this turn */
@@ -307,7 +306,7 @@ static bool send_frame(struct net_backend *b, unsigned pair, struct net_frame *f
 	uint8_t *bytes = frame->iov[0].iov_base;
 
 	(void)pair;
-	if (unlikely(u->sockets >= u->kept + USER_SOCKETS_MAX) &&
+	if (unlikely(u->sockets >= USER_SOCKETS_MAX) &&
 	    offload_opens_flow(bytes, frame->len)) {
 		u->refused++;
 		return false;
@@ -424,9 +423,7 @@ static int start(struct user *u, const struct options *o)
 		return endpoint_err(u->b.host->log, EINVAL,
 				    "%s: libslirp %s does not start", u->b.host->name,
 				    slirp_version_string());
-	r = add_forwards(u, options_get(o, "hostfwd"));
-	u->kept = u->sockets;
-	return r;
+	return add_forwards(u, options_get(o, "hostfwd"));
 }
 
 static int open_user(const struct net_host *host, const struct options *options,
