@@ -173,8 +173,9 @@ static void write_json(FILE *f, const struct results *r)
 		r->access.no_iommu, r->access.array);
 	fprintf(f,
 		"  \"ring\": {\"noop_mops\": %.3f, \"map_batch_mops\": %.3f, "
-		"\"map_sync_us\": %.3f},\n",
-		r->ring.noop_mops, r->ring.map_batch_mops, r->ring.map_sync_us);
+		"\"map_sync_us\": %.3f, \"unknown_mops\": %.3f},\n",
+		r->ring.noop_mops, r->ring.map_batch_mops, r->ring.map_sync_us,
+		r->ring.unknown_mops);
 	fprintf(f, "  \"readers\": {\"alone_mops\": %.2f, \"with_writer_mops\": %.2f},\n",
 		r->readers.alone, r->readers.with_writer);
 	fprintf(f,
