@@ -79,6 +79,29 @@ static void plain_buffers(void **state)
 	device_kit_done(&f.kit);
 }
 
+/* Empty buffers before and amid the tail take no part in it. */
+static void empty_buffers(void **state)
+{
+	struct proto_request req = {
+		.type = VIRTIO_IOMMU_T_DETACH, .domain = 1, .endpoint = 1};
+	uint8_t bytes[PROTO_REQUEST_MAX], tail[4] = {0xee, 0xee, 0xee, 0xee};
+	struct iovec in = {bytes, proto_encode_request(bytes, &req)};
+	struct iovec out[5] = {{NULL, 0}, {tail, 1}, {NULL, 0}, {NULL, 0}, {tail + 1, 3}};
+	struct fixture f;
+	size_t written;
+
+	(void)state;
+	start(&f, false);
+	f.space->hold = true;
+	assert_int_equal(viommu_device_request(f.kit.dev, &in, 1, out, 5, &written),
+			 -EINPROGRESS);
+	fake_space_release(f.space);
+	assert_int_equal(viommu_device_request(f.kit.dev, &in, 1, out, 5, &written), 0);
+	assert_int_equal(written, 4);
+	assert_memory_equal(tail, ((uint8_t[4]){0}), 4);
+	device_kit_done(&f.kit);
+}
+
 static void time_out_is_deverr(void **state)
 {
 	struct fixture f;
@@ -225,6 +248,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(plain_buffers),
+		cmocka_unit_test(empty_buffers),
 		cmocka_unit_test(time_out_is_deverr),
 		cmocka_unit_test(order_is_kept),
 		cmocka_unit_test(reset_does_not_wait),

@@ -303,6 +303,113 @@ static void bad_chains_and_bad_rings(void **state)
 	finish_far(&f);
 }
 
+static void probe_out_of_reach(void **state)
+{
+	struct proto_request req = {.type = VIRTIO_IOMMU_T_PROBE, .endpoint = 1};
+	uint8_t in[PROTO_REQUEST_MAX];
+	struct far f;
+
+	(void)state;
+	start_far(&f, 0x1000);
+	proto_encode_request(in, &req);
+	kit_write(f.ring, REQUEST_AT, in, sizeof(in));
+	kit_desc(f.ring, KIT_DESC, 0, REQUEST_AT, sizeof(in), 1, 1);
+	kit_desc(f.ring, KIT_DESC, 1, TAIL_AT, 516, 2, 0);
+	kit_hide(f.ring, TAIL_AT, 4, true);
+	assert_true(viommu_device_process(f.kit.dev, 8) & VIOMMU_WORK_DONE);
+	expect_used(&f, 0);
+	finish_far(&f);
+}
+
+/* ---- the event queue ---- */
+
+/* Records a fault of endpoint 1, which has access to nothing. */
+static void fault(struct device_kit *kit)
+{
+	struct space_fault f = {.endpoint = 1, .reason = VIRTIO_IOMMU_FAULT_R_MAPPING};
+
+	fault_record(kit->dev, &f);
+}
+
+static void start_events(struct far *f)
+{
+	start_far(f, 0x1000);
+	viommu_device_set_queue(f->kit.dev, VIOMMU_QUEUE_REQUEST, NULL);
+	kit_ring(f->ring, 8, false, false, false);
+	viommu_device_set_queue(f->kit.dev, VIOMMU_QUEUE_EVENT, &f->ring->vq);
+	kit_desc(f->ring, KIT_DESC, 0, TAIL_AT, 24, 2, 0);
+	kit_avail(f->ring, 0);
+	fault(&f->kit);
+}
+
+static void finish_events(struct far *f)
+{
+	viommu_device_set_queue(f->kit.dev, VIOMMU_QUEUE_EVENT, NULL);
+	finish_far(f);
+}
+
+/* The report is not lost, and the buffer is not used up. */
+static void event_used_ring_out_of_reach(void **state)
+{
+	struct far f;
+
+	(void)state;
+	start_events(&f);
+	kit_hide(f.ring, KIT_DEVICE, 4, true);
+	assert_int_equal(viommu_device_process(f.kit.dev, 8), 0);
+	assert_int_equal(device_kit_stats(&f.kit).events_sent, 0);
+	kit_hide(f.ring, KIT_DEVICE, 4, false);
+	assert_true(viommu_device_process(f.kit.dev, 8) & VIOMMU_WORK_DONE);
+	expect_used(&f, 24);
+	assert_int_equal(device_kit_stats(&f.kit).events_sent, 1);
+	finish_events(&f);
+}
+
+static void event_buffer_out_of_reach(void **state)
+{
+	struct far f;
+
+	(void)state;
+	start_events(&f);
+	kit_hide(f.ring, TAIL_AT, 4, true);
+	assert_true(viommu_device_process(f.kit.dev, 8) & VIOMMU_WORK_DONE);
+	expect_used(&f, 0);
+	assert_int_equal(device_kit_stats(&f.kit).events_sent, 0); /* it waits */
+	finish_events(&f);
+}
+
+static void event_ring_broken(void **state)
+{
+	struct far f;
+
+	(void)state;
+	start_events(&f);
+	kit_put(f.ring, KIT_DRIVER + 2, 2, 1000);
+	assert_int_equal(viommu_device_process(f.kit.dev, 8), 0);
+	assert_int_equal(viommu_device_process(f.kit.dev, 8), 0);
+	assert_int_equal(f.kit.needs_resets, 1);
+	assert_non_null(strstr(f.kit.log, "event queue"));
+	finish_events(&f);
+}
+
+static void event_budget(void **state)
+{
+	struct far f;
+
+	(void)state;
+	start_events(&f);
+	for (uint16_t i = 1; i < 4; i++) {
+		kit_desc(f.ring, KIT_DESC, i, TAIL_AT + 32 * i, 24, 2, 0);
+		kit_avail(f.ring, i);
+		fault(&f.kit);
+	}
+	assert_true(viommu_device_process(f.kit.dev, 2) & VIOMMU_WORK_MORE);
+	assert_int_equal(kit_used_idx(f.ring), 2);
+	assert_false(viommu_device_process(f.kit.dev, 2) & VIOMMU_WORK_MORE);
+	assert_int_equal(kit_used_idx(f.ring), 4);
+	finish_events(&f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -316,6 +423,11 @@ int main(void)
 		cmocka_unit_test(request_out_of_reach),
 		cmocka_unit_test(used_ring_out_of_reach),
 		cmocka_unit_test(bad_chains_and_bad_rings),
+		cmocka_unit_test(probe_out_of_reach),
+		cmocka_unit_test(event_used_ring_out_of_reach),
+		cmocka_unit_test(event_buffer_out_of_reach),
+		cmocka_unit_test(event_ring_broken),
+		cmocka_unit_test(event_budget),
 	};
 
 	return cmocka_run_group_tests_name("device rings", tests, NULL, NULL);

@@ -239,6 +239,51 @@ static void fits_only_a_device_like_it(void **state)
 		  -ERANGE);
 	refuse_in((struct viommu_device_config){.probe_size = 600}, -ERANGE);
 	refuse_in((struct viommu_device_config){.max_mappings = 5}, -ENOMEM);
+	refuse_in((struct viommu_device_config){.max_domains = 1}, -ERANGE);
+	none.features = VIOMMU_DEVICE_FEATURES_DEFAULT & ~F(BYPASS_CONFIG);
+	refuse_in(none, -ERANGE);
+}
+
+/* Bypass is on, and nothing was negotiated, so only the byte itself can tell. */
+static void bypass_needs_its_feature(void **state)
+{
+	struct viommu_device_config on = {.boot_bypass = true};
+	struct viommu_device_config off = {.features = VIOMMU_DEVICE_FEATURES_DEFAULT &
+						       ~F(BYPASS_CONFIG)};
+	struct device_kit kit, other;
+	struct kit_blob blob;
+
+	(void)state;
+	device_kit_init(&kit, &on);
+	viommu_device_reset(kit.dev);
+	blob = device_kit_save(&kit);
+	device_kit_init(&other, &off);
+	refuse(&other, blob.bytes, blob.len, -ERANGE);
+	free(blob.bytes);
+	device_kit_done(&kit);
+	device_kit_done(&other);
+}
+
+/* The driver was told more than the endpoints here need: that holds. */
+static void keeps_a_larger_probe_size(void **state)
+{
+	struct viommu_resv resv[30];
+	struct device_kit kit, other;
+	struct kit_blob blob;
+
+	(void)state;
+	for (uint64_t i = 0; i < 30; i++)
+		resv[i] = (struct viommu_resv){i << 20, i << 20 | 0xfff, 0};
+	device_kit_init(&kit, NULL);
+	viommu_endpoint_remove(device_kit_endpoint(&kit, 9, resv, 30));
+	blob = device_kit_save(&kit);
+	device_kit_init(&other, NULL);
+	assert_int_equal(viommu_device_restore(other.dev, blob.bytes, blob.len), 0);
+	assert_int_equal(other.dev->probe_size, 720);
+	assert_int_equal(other.config_changes, 0);
+	free(blob.bytes);
+	device_kit_done(&kit);
+	device_kit_done(&other);
 }
 
 static void tells_of_a_larger_probe_size(void **state)
@@ -274,6 +319,8 @@ int main(void)
 		cmocka_unit_test(every_bit_counts),
 		cmocka_unit_test(fields_are_checked),
 		cmocka_unit_test(fits_only_a_device_like_it),
+		cmocka_unit_test(bypass_needs_its_feature),
+		cmocka_unit_test(keeps_a_larger_probe_size),
 		cmocka_unit_test(tells_of_a_larger_probe_size),
 	};
 
