@@ -482,6 +482,19 @@ static int reserve_regions(struct viommu_drv_domain *domain,
 	return r;
 }
 
+/* VIRTIO 1.4, ATTACH: endpoints that cannot be isolated share a domain. */
+static bool group_is_elsewhere(const struct viommu_drv_domain *domain,
+			       const struct viommu_drv_endpoint *ep)
+{
+	const struct viommu_drv_endpoint *mate = ep->group ? ep->drv->endpoints : NULL;
+
+	for (; mate; mate = mate->next)
+		if (mate != ep && mate->group == ep->group && mate->domain &&
+		    mate->domain != domain)
+			return true;
+	return false;
+}
+
 static int prepare(struct viommu_drv_domain *domain, struct viommu_drv_endpoint *ep)
 {
 	int r;
@@ -507,6 +520,8 @@ int viommu_drv_attach(struct viommu_drv_domain *domain, struct viommu_drv_endpoi
 		return 0;
 	if (domain->drv != ep->drv)
 		return err(EINVAL, "of different drivers");
+	if (group_is_elsewhere(domain, ep))
+		return err(EBUSY, "its group is attached to another domain");
 	r = prepare(domain, ep);
 	if (r)
 		return r;

@@ -120,6 +120,7 @@ struct viommu_drv_endpoint {
 	uint32_t id;
 	uint64_t dma_last; /* highest iova it can put out */
 	bool untrusted;
+	uint32_t group;			  /* 0: isolated */
 	struct viommu_drv_domain *domain; /* atomic; written by control calls */
 	struct viommu_drv_resv *resv;	  /* sorted; NULL: none */
 	unsigned resv_nr;

@@ -121,6 +121,7 @@ int viommu_drv_endpoint_create(struct viommu_drv *drv,
 	ep->id = config->id;
 	ep->dma_last = config->dma_last ? config->dma_last : UINT64_MAX;
 	ep->untrusted = config->untrusted;
+	ep->group = config->group;
 	if (drv->platform.untrusted)
 		ep->untrusted |= drv->platform.untrusted(drv->platform_opaque, ep->id);
 	r = probe_endpoint(ep);

@@ -265,6 +265,8 @@ struct viommu_drv_endpoint_config {
 	uint32_t id;	   /* as the platform's topology says */
 	uint64_t dma_last; /* highest iova the endpoint can put out; 0: all */
 	bool untrusted;	   /* strict, whatever is asked */
+	uint32_t group;	   /* endpoints that cannot be isolated from one another
+			    * have the same; 0: it can be */
 };
 
 /*
@@ -325,7 +327,8 @@ uint32_t viommu_drv_domain_id(const struct viommu_drv_domain *domain);
 /*
  * Attaches; an endpoint that is attached elsewhere moves. The first endpoint of
  * a domain makes all mappings known to the device. Result: 0; -EBUSY: a mapping
- * lies in a reserved region of the endpoint; -EOPNOTSUPP, -ENOENT, -EINVAL,
+ * lies in a reserved region of the endpoint, or another one of its group is
+ * attached to another domain; -EOPNOTSUPP, -ENOENT, -EINVAL,
  * -ENOMEM: refused by the device; -EIO, -ETIMEDOUT. On failure the endpoint is
  * attached where it was, or, if the device refused that too, nowhere. Reserved
  * regions stay reserved in the domain after a detach. An untrusted endpoint
