@@ -110,6 +110,10 @@ static int negotiate(struct viommu_drv *drv)
 		return err(EIO, "the device offers less than before its reset");
 	if (!drv->features)
 		drv->features = offered & wanted_features(drv);
+	/* In a packed ring both descriptors of a request are in one cache line;
+	 * a table would be another one to fetch. */
+	if (drv_has(drv, VIRTIO_F_RING_PACKED))
+		drv->features &= ~(1ull << VIRTIO_F_INDIRECT_DESC);
 	drv->transport.set_features(drv->transport_opaque, drv->features);
 	set_status(drv, VIRTIO_STATUS_FEATURES_OK);
 	if (!(drv->transport.get_status(drv->transport_opaque) &

@@ -56,12 +56,12 @@ static bool continues(const struct drv_dma *dma, const struct viommu_drv_sg *pie
 
 /* Queues (or, without sync_map, does) the mappings of all pieces from `base`. */
 static int map_pieces(struct viommu_drv_domain *domain, struct viommu_drv_sg *sg,
-		      unsigned nr, unsigned flags, uint64_t base)
+		      unsigned nr, unsigned flags, uint64_t base,
+		      struct viommu_drv_batch *batch)
 {
-	struct viommu_drv_batch batch = VIOMMU_DRV_BATCH_INIT;
 	const struct drv_dma *dma = &domain->dma;
 	uint64_t mask = unit_mask(dma), at = base;
-	int r = 0, sync;
+	int r = 0;
 
 	for (unsigned i = 0; !r && i < nr;) {
 		uint64_t pa = sg[i].pa & ~mask, start = at;
@@ -70,12 +70,11 @@ static int map_pieces(struct viommu_drv_domain *domain, struct viommu_drv_sg *sg
 			sg[i].iova = at + (sg[i].pa & mask);
 			at += piece_size(dma, &sg[i++]);
 		} while (i < nr && continues(dma, &sg[i - 1], &sg[i]));
-		r = viommu_drv_map(domain, start, at - 1, pa, flags, &batch);
+		r = viommu_drv_map(domain, start, at - 1, pa, flags, batch);
 		if (!r && !dma->sync_map)
-			r = viommu_drv_sync(domain->drv, &batch);
+			r = viommu_drv_sync(domain->drv, batch);
 	}
-	sync = viommu_drv_sync(domain->drv, &batch);
-	return r ? r : sync;
+	return r;
 }
 
 /* Removes the mappings in a range for good; the addresses stay taken. */
@@ -101,9 +100,12 @@ static int unmap_strict(struct viommu_drv_domain *domain, uint64_t base, uint64_
 	return r;
 }
 
+/* batch: the caller's, who syncs; NULL: done on return. */
 static int map_domain(struct viommu_drv_domain *domain, uint64_t limit,
-		      struct viommu_drv_sg *sg, unsigned nr, unsigned flags)
+		      struct viommu_drv_sg *sg, unsigned nr, unsigned flags,
+		      struct viommu_drv_batch *batch)
 {
+	struct viommu_drv_batch own = VIOMMU_DRV_BATCH_INIT;
 	struct drv_iova *iova = &domain->dma.iova;
 	uint64_t total, base;
 	int r = total_size(&domain->dma, sg, nr, &total);
@@ -114,7 +116,12 @@ static int map_domain(struct viommu_drv_domain *domain, uint64_t limit,
 		r = drv_iova_alloc(iova, total, limit, &base);
 		if (r)
 			return r;
-		r = map_pieces(domain, sg, nr, flags, base);
+		r = map_pieces(domain, sg, nr, flags, base, batch ? batch : &own);
+		if (!batch) {
+			int sync = viommu_drv_sync(domain->drv, &own);
+
+			r = r ? r : sync;
+		}
 		if (!r) {
 			add_relaxed(&drv_iova_this_cpu(iova)->maps, 1);
 			return 0;
@@ -150,8 +157,8 @@ static struct viommu_drv_domain *domain_of(const struct viommu_drv_endpoint *ep)
 	return load_acquire(&ep->domain);
 }
 
-int viommu_drv_dma_map_sg(struct viommu_drv_endpoint *ep, struct viommu_drv_sg *sg,
-			  unsigned nr, unsigned flags)
+int viommu_drv_dma_queue_sg(struct viommu_drv_endpoint *ep, struct viommu_drv_sg *sg,
+			    unsigned nr, unsigned flags, struct viommu_drv_batch *batch)
 {
 	struct viommu_drv_domain *domain = domain_of(ep);
 
@@ -159,7 +166,13 @@ int viommu_drv_dma_map_sg(struct viommu_drv_endpoint *ep, struct viommu_drv_sg *
 		return err(ENXIO, "not attached");
 	if (domain->bypass)
 		return map_bypass(ep, sg, nr);
-	return map_domain(domain, ep->dma_last, sg, nr, flags);
+	return map_domain(domain, ep->dma_last, sg, nr, flags, batch);
+}
+
+int viommu_drv_dma_map_sg(struct viommu_drv_endpoint *ep, struct viommu_drv_sg *sg,
+			  unsigned nr, unsigned flags)
+{
+	return viommu_drv_dma_queue_sg(ep, sg, nr, flags, NULL);
 }
 
 int viommu_drv_dma_map(struct viommu_drv_endpoint *ep, uint64_t pa, uint64_t len,

@@ -417,6 +417,14 @@ int viommu_drv_dma_map(struct viommu_drv_endpoint *ep, uint64_t pa, uint64_t len
 		       unsigned flags, uint64_t *iova);
 int viommu_drv_dma_map_sg(struct viommu_drv_endpoint *ep, struct viommu_drv_sg *sg,
 			  unsigned nr, unsigned flags);
+/*
+ * As dma_map_sg, but only queued: an operation that submits several buffers maps
+ * them all with one viommu_drv_sync(), and uses the addresses after it. If that
+ * fails, each buffer that was queued is taken back with dma_unmap_sg. batch NULL:
+ * as dma_map_sg. Data; waits if the ring is full.
+ */
+int viommu_drv_dma_queue_sg(struct viommu_drv_endpoint *ep, struct viommu_drv_sg *sg,
+			    unsigned nr, unsigned flags, struct viommu_drv_batch *batch);
 /* As dma_map for a pointer, through the platform's virt_to_phys; the buffer
  * must be contiguous in physical memory. */
 int viommu_drv_dma_map_virt(struct viommu_drv_endpoint *ep, const void *p, uint64_t len,
