@@ -113,7 +113,8 @@ VIOMMU_API int viommu_device_set_queue(struct viommu_device *dev, unsigned queue
  * queue. When hold_timeout_ms has gone by since, it is answered DEVERR: the
  * mappings are gone for every new access, the endpoint that still holds pages
  * is named in the log and counted (hold_timeouts), and pages stay pinned until
- * it lets go.
+ * it lets go. Requests that are parked after that wait for a hundredth of the
+ * time only, until one of them is released in time.
  */
 VIOMMU_API unsigned viommu_device_process(struct viommu_device *dev, unsigned budget);
 

@@ -117,6 +117,7 @@ struct viommu_device {
 	struct viommu_virtq *queue[VIOMMU_QUEUES_NR]; /* the caller's */
 	bool broken[VIOMMU_QUEUES_NR];		      /* ring found broken and reported */
 	struct parked parked;
+	bool impatient; /* the last parked request timed out */
 	uint32_t woken; /* wake() was called since the last process; atomic */
 	struct device_counters counters;
 	struct fault_queue faults;

@@ -10,6 +10,9 @@
 #include "base/log.h"
 #include "device/device.h"
 
+/* After a time-out a parked request waits for this part of hold_timeout_ms. */
+#define IMPATIENT_PART 100
+
 static int handle_attach(struct viommu_device *dev, const struct proto_request *req)
 {
 	uint32_t known = 0;
@@ -255,6 +258,16 @@ int request_handle(struct viommu_device *dev, const struct message *msg, uint32_
 	return handle_simple(dev, msg, &req, error, used);
 }
 
+/* How long a request may be parked. A guest waits with interrupts off, often for
+ * many removals in a row: who let one time out is not given the whole time again
+ * before it has shown that it lets go. */
+static uint64_t patience_ns(const struct viommu_device *dev)
+{
+	uint64_t ns = (uint64_t)dev->cfg.hold_timeout_ms * 1000000;
+
+	return dev->impatient ? ns / IMPATIENT_PART : ns;
+}
+
 /* 0: over, *error says how; -EINPROGRESS: pages are still held. */
 static int wait_for_holds(struct viommu_device *dev, int *error)
 {
@@ -262,10 +275,13 @@ static int wait_for_holds(struct viommu_device *dev, int *error)
 	uint64_t waited = dev->ops.now_ns(dev->opaque) - p->since_ns;
 
 	*error = 0;
-	if (!space_pending(dev->space))
+	if (!space_pending(dev->space)) {
+		dev->impatient = false;
 		return 0;
-	if (waited < (uint64_t)dev->cfg.hold_timeout_ms * 1000000)
+	}
+	if (waited < patience_ns(dev))
 		return -EINPROGRESS;
+	dev->impatient = true;
 	space_give_up(dev->space);
 	*error = err(EREMOTEIO, "pages held longer than hold_timeout_ms");
 	return 0;

@@ -128,6 +128,43 @@ static void time_out_is_deverr(void **state)
 	device_kit_done(&f.kit);
 }
 
+/* A guest that removes many mappings of a lost transfer waits once, not for each. */
+static void a_second_time_out_comes_sooner(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	start(&f, true);
+	f.space->hold = true;
+	for (unsigned i = 0; i < 3; i++)
+		add_unmap(&f, i, 1);
+	assert_true(viommu_device_process(f.kit.dev, 16) & VIOMMU_WORK_PARKED);
+	f.kit.now_ns += 2000 * MS;
+	assert_true(viommu_device_process(f.kit.dev, 16) & VIOMMU_WORK_PARKED);
+	assert_int_equal(kit_ring_collect(&f.ring), 1);
+	f.kit.now_ns += 20 * MS - 1;
+	assert_true(viommu_device_process(f.kit.dev, 16) & VIOMMU_WORK_PARKED);
+	assert_int_equal(kit_ring_collect(&f.ring), 0);
+	f.kit.now_ns += 1;
+	assert_true(viommu_device_process(f.kit.dev, 16) & VIOMMU_WORK_PARKED);
+	assert_int_equal(kit_ring_collect(&f.ring), 1);
+	/* The third is released in time: the whole time again for the next one. */
+	fake_space_release(f.space);
+	(void)viommu_device_process(f.kit.dev, 16);
+	assert_int_equal(kit_ring_collect(&f.ring), 1);
+	assert_int_equal(f.t[2].out[0], VIRTIO_IOMMU_S_OK);
+	add_unmap(&f, 3, 1);
+	assert_true(viommu_device_process(f.kit.dev, 16) & VIOMMU_WORK_PARKED);
+	f.kit.now_ns += 1999 * MS;
+	assert_true(viommu_device_process(f.kit.dev, 16) & VIOMMU_WORK_PARKED);
+	assert_int_equal(kit_ring_collect(&f.ring), 0);
+	fake_space_release(f.space);
+	(void)viommu_device_process(f.kit.dev, 16);
+	assert_int_equal(kit_ring_collect(&f.ring), 1);
+	kit_ring_done(&f.ring, &f.kit, VIOMMU_QUEUE_REQUEST);
+	device_kit_done(&f.kit);
+}
+
 /* What comes after a parked request waits for it, in any split of the tail. */
 static void order_is_kept(void **state)
 {
@@ -250,6 +287,7 @@ int main(void)
 		cmocka_unit_test(plain_buffers),
 		cmocka_unit_test(empty_buffers),
 		cmocka_unit_test(time_out_is_deverr),
+		cmocka_unit_test(a_second_time_out_comes_sooner),
 		cmocka_unit_test(order_is_kept),
 		cmocka_unit_test(reset_does_not_wait),
 		cmocka_unit_test(ring_taken_away),
