@@ -200,8 +200,9 @@ unsigned control_take(struct net *net, bool *more)
 	unsigned nr = 0;
 	int r;
 
-	if (!q->enabled || q->stalled || !(net->features & BIT(VIRTIO_NET_F_CTRL_VQ)))
+	if (!net_is_watched(q) || !(net->features & BIT(VIRTIO_NET_F_CTRL_VQ)))
 		return 0;
+	viommu_virtq_disable_notify(&q->vq);
 	for (; nr < NET_CONTROL_MAX; nr++) {
 		r = viommu_virtq_pop(&q->vq, &scratch->chain, scratch->bufs,
 				     net->bufs_max);

@@ -111,16 +111,14 @@ bool net_may_run(const struct net *net)
 	return net->driver_ok && viommu_pci_bus_master(net->ep.function);
 }
 
-static void silence(struct net *net)
+/*
+ * Whether to look at a ring. One that is armed is left alone: the driver may have
+ * given its memory away (firmware does, and then the guest's IOMMU driver takes
+ * over), and looking would be an access that nobody asked for.
+ */
+bool net_is_watched(const struct net_queue *q)
 {
-	for (unsigned i = 0; i < net_queues_nr(net); i++) {
-		struct net_queue *q = &net->queue[i];
-
-		if (!q->enabled || q->stalled || q->quiet)
-			continue;
-		viommu_virtq_disable_notify(&q->vq);
-		q->quiet = true;
-	}
+	return q->enabled && !q->armed && !q->stalled;
 }
 
 /* All send queues, beginning with another one each turn. */
@@ -130,9 +128,9 @@ static unsigned take_all(struct net *net, unsigned budget, bool *more)
 
 	for (unsigned i = 0; i < net->pairs; i++) {
 		unsigned pair = (net->first_pair + i) % net->pairs;
-		struct net_queue *q = net_tx(net, pair);
 
-		if (q->enabled && !q->stalled && role_of(net, 2 * pair + 1) == ROLE_TX)
+		if (net_is_watched(net_tx(net, pair)) &&
+		    role_of(net, 2 * pair + 1) == ROLE_TX)
 			nr += tx_take(net, pair, budget, more);
 	}
 	if (++net->first_pair >= net->pairs)
@@ -148,7 +146,6 @@ static unsigned turn(struct net *net, unsigned budget)
 
 	if (net_may_run(net)) {
 		net_begin(net);
-		silence(net);
 		done = control_take(net, &more);
 		done += rx_flush(net);
 		done += take_all(net, budget, &more);
@@ -177,21 +174,18 @@ static unsigned poll_net(struct endpoint *ep, unsigned budget)
 	return turn(net, budget ? budget : 1);
 }
 
-/* Receive buffers matter only to a queue that had none. */
+/* true: something came up meanwhile. Receive buffers matter only to a queue that
+ * had none. */
 static bool arm_queue(struct net *net, unsigned index)
 {
 	struct net_queue *q = &net->queue[index];
 	enum net_role role = role_of(net, index);
 
-	if (!q->enabled || q->stalled || role == ROLE_NONE)
+	if (!net_is_watched(q) || role == ROLE_NONE || (role == ROLE_RX && !q->starved))
 		return false;
-	if (role == ROLE_RX && !q->starved)
-		return false;
-	q->quiet = false;
-	if (!viommu_virtq_enable_notify(&q->vq))
-		return false;
-	q->starved = false;
-	return true;
+	q->armed = !viommu_virtq_enable_notify(&q->vq);
+	q->starved = q->armed;
+	return !q->armed;
 }
 
 static bool arm(struct endpoint *ep)
@@ -235,7 +229,7 @@ static int queue_enable(void *opaque, unsigned index,
 		return endpoint_err(net->ep.env.log, -r,
 				    "%s: the driver set up queue %u wrongly",
 				    net->ep.name, index);
-	q->stalled = q->quiet = q->dirty = q->starved = false;
+	q->stalled = q->armed = q->dirty = q->starved = false;
 	q->enabled = true;
 	return 0;
 }
@@ -261,6 +255,7 @@ static void notify(void *opaque, unsigned index)
 
 	net->stats.kicks++;
 	net->queue[index].stalled = false;
+	net->queue[index].armed = false;
 	net->queue[index].starved = false;
 }
 

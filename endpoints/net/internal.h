@@ -41,7 +41,7 @@ struct net_queue {
 	struct viommu_virtq vq;
 	bool enabled; /* the driver set it up */
 	bool stalled; /* ring memory out of reach: wait for a kick */
-	bool quiet;   /* notifications are off */
+	bool armed;   /* the driver was asked to notify, and has not */
 	bool dirty;   /* pushed, not yet published */
 	bool starved; /* receive queue: had no buffer when one was wanted */
 };
@@ -201,6 +201,8 @@ int chain_write(struct net *net, const struct viommu_virtq_buf *bufs, unsigned n
 /* A section; queues forget where their rings were. */
 void net_begin(struct net *net);
 void net_end(struct net *net);
+/* Whether a ring is to be looked at. */
+bool net_is_watched(const struct net_queue *q);
 /* Whether rings may be touched at all. */
 bool net_may_run(const struct net *net);
 /* Gives a chain back with `len` bytes written. */

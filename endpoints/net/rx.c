@@ -48,6 +48,9 @@ static enum placed take_chain(struct net *net, struct net_queue *q, struct net_r
 	/* All that the ring can hold is not enough. */
 	if (k->slots >= size)
 		return PLACED_NEVER;
+	if (!net_is_watched(q))
+		return PLACED_LATER;
+	viommu_virtq_disable_notify(&q->vq);
 	r = viommu_virtq_pop(&q->vq, chain, k->buf + k->bufs_nr,
 			     left < net->bufs_max ? left : net->bufs_max);
 	if (likely(r > 0 && add_chain(k)))

@@ -274,6 +274,7 @@ unsigned tx_take(struct net *net, unsigned pair, unsigned budget, bool *more)
 	unsigned nr = 0;
 	int r;
 
+	viommu_virtq_disable_notify(&q->vq);
 	for (; nr < budget && has_room(net); nr++) {
 		slot = &net->slot[net->slots_nr];
 		slot->queue = q;

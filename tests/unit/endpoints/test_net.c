@@ -805,6 +805,22 @@ static void test_unmapped_ring(void **state)
 	vnic_destroy(v);
 }
 
+/* Rings that sleep are not looked at: they may be gone with a firmware. */
+static void test_asleep(void **state)
+{
+	struct vnic *v = vnic_create(LOOPBACK, (struct vnic_shape){.iommu = true});
+
+	(void)state;
+	guest_run(v->g, 0);
+	assert_int_equal(guest_unmap(v->g, 0, VNIC_HOLE), 0);
+	for (unsigned i = 0; i < 5; i++)
+		guest_run(v->g, 0);
+	assert_int_equal(guest_faults(v->g, NULL), 0);
+	assert_int_equal(guest_map(v->g, 0, VNIC_HOLE, RW), 0);
+	assert_true(comes_back(v, own_mac, 0));
+	vnic_destroy(v);
+}
+
 /* Receive buffers that hold nothing, or cannot be walked, are given back. */
 static void test_bad_buffers(void **state)
 {
@@ -926,6 +942,7 @@ int main(void)
 		cmocka_unit_test(test_unmapped),
 		cmocka_unit_test(test_unmapped_control),
 		cmocka_unit_test(test_unmapped_ring),
+		cmocka_unit_test(test_asleep),
 		cmocka_unit_test(test_bad_buffers),
 		cmocka_unit_test(test_broken_ring),
 		cmocka_unit_test(test_resets),
