@@ -4,6 +4,7 @@
 
 #include "endpoints/endpoint.h"
 #include "kinds.h"
+#include "sandbox.h"
 
 static size_t append(char *buf, size_t room, size_t used, const char *name)
 {
@@ -80,4 +81,24 @@ bool kinds_check(const struct endpoint_settings *endpoint, const char *where,
 		p = skip_value(p);
 	}
 	return true;
+}
+
+unsigned kinds_needs(const struct endpoint_settings *endpoint)
+{
+	const char *p = endpoint->params;
+	unsigned needs = SANDBOX_INTERNET; /* the default back end's */
+
+	if (strcmp(endpoint->type, "net"))
+		return 0;
+	for (; *p; p = skip_value(p)) {
+		if (strncmp(p, "backend=", 8))
+			continue;
+		p += 8;
+		needs = 0;
+		if (!strncmp(p, "user", 4))
+			needs = SANDBOX_INTERNET;
+		else if (!strncmp(p, "tap", 3))
+			needs = SANDBOX_TAP;
+	}
+	return needs;
 }

@@ -9,4 +9,7 @@
 bool kinds_check(const struct endpoint_settings *endpoint, const char *where,
 		 struct problem *problem);
 
+/* What of enum sandbox_needs it takes to serve it. */
+unsigned kinds_needs(const struct endpoint_settings *endpoint);
+
 #endif

@@ -10,6 +10,7 @@
 
 #include "commands.h"
 #include "control.h"
+#include "kinds.h"
 #include "sandbox.h"
 #include "server.h"
 
@@ -94,6 +95,16 @@ static bool open_control(struct program *program, struct problem *problem)
 	return control_create(&config, &program->control, problem);
 }
 
+static bool set_filter(struct program *program, struct problem *problem)
+{
+	const struct settings *settings = program->settings;
+	unsigned needs = 0;
+
+	for (unsigned i = 0; i < settings->endpoints_nr; i++)
+		needs |= kinds_needs(&settings->endpoints[i]);
+	return sandbox_filter(program->log.fd, needs, problem);
+}
+
 /* In this order: what needs rights first, then give them up, then serve. */
 static bool set_up(struct program *program, struct problem *problem)
 {
@@ -105,7 +116,7 @@ static bool set_up(struct program *program, struct problem *problem)
 	       open_control(program, problem) &&
 	       sandbox_drop_privileges(settings->user, problem) &&
 	       server_start(program->server, problem) &&
-	       (!settings->seccomp || sandbox_filter(program->log.fd, problem));
+	       (!settings->seccomp || set_filter(program, problem));
 }
 
 static void say_ready(struct program *program)

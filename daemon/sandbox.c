@@ -129,6 +129,19 @@ static const int refused_calls[] = {
 	SCMP_SYS(readlink), SCMP_SYS(readlinkat),
 };
 
+/* Of user-mode networking, sockets apart. */
+static const int internet_calls[] = {
+	SCMP_SYS(accept),
+	SCMP_SYS(getpeername),
+};
+#define FIONREAD_IOCTL 0x541b
+
+/* Of a TAP device: what the guest takes, and how many queues it uses. */
+static const uint32_t tap_ioctls[] = {
+	0x400454d0, /* TUNSETOFFLOAD */
+	0x400454d9, /* TUNSETQUEUE */
+};
+
 /* ioctl: sizes of block devices, and discard. */
 static const uint32_t ioctls[] = {
 	0x80081272, /* BLKGETSIZE64 */
@@ -172,16 +185,58 @@ static int add_checked(scmp_filter_ctx filter)
 	if (!r)
 		r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1,
 				     SCMP_A0(SCMP_CMP_EQ, AF_UNIX));
-	for (i = 0; !r && i < ARRAY_LEN(ioctls); i++)
-		r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1,
-				     SCMP_A1(SCMP_CMP_MASKED_EQ, 0xffffffff, ioctls[i]));
 	for (i = 0; !r && i < ARRAY_LEN(fcntls); i++)
 		r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(fcntl), 1,
 				     SCMP_A1(SCMP_CMP_EQ, (scmp_datum_t)fcntls[i]));
 	return r;
 }
 
-static int add_rules(scmp_filter_ctx filter)
+static int add_ioctls(scmp_filter_ctx filter, const uint32_t *list, unsigned nr)
+{
+	int r = 0;
+
+	for (unsigned i = 0; !r && i < nr; i++)
+		r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1,
+				     SCMP_A1(SCMP_CMP_MASKED_EQ, 0xffffffff, list[i]));
+	return r;
+}
+
+/* Streams and datagrams, or a refusal that a library can live with. */
+static int add_family(scmp_filter_ctx filter, int family, bool allowed)
+{
+	static const int types[] = {SOCK_STREAM, SOCK_DGRAM};
+	int r = 0;
+
+	if (!allowed)
+		return seccomp_rule_add(filter, SCMP_ACT_ERRNO(EACCES), SCMP_SYS(socket),
+					1, SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)family));
+	for (unsigned i = 0; !r && i < ARRAY_LEN(types); i++)
+		r = seccomp_rule_add(
+			filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 2,
+			SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)family),
+			SCMP_A1(SCMP_CMP_MASKED_EQ, 0xf, (scmp_datum_t)types[i]));
+	return r;
+}
+
+static int add_network(scmp_filter_ctx filter, unsigned needs)
+{
+	static const uint32_t fionread = FIONREAD_IOCTL;
+	bool internet = needs & SANDBOX_INTERNET;
+	int r = add_family(filter, AF_INET, internet);
+
+	if (!r)
+		r = add_family(filter, AF_INET6, internet);
+	if (!r && internet)
+		r = add_all(filter, SCMP_ACT_ALLOW, internet_calls,
+			    ARRAY_LEN(internet_calls));
+	if (!r && internet)
+		r = add_ioctls(filter, &fionread, 1);
+	if (!r && (needs & SANDBOX_TAP))
+		r = add_ioctls(filter, tap_ioctls, ARRAY_LEN(tap_ioctls));
+	return r;
+}
+
+static int add_rules(scmp_filter_ctx filter, unsigned needs)
 {
 	int r = seccomp_attr_set(filter, SCMP_FLTATR_CTL_TSYNC, 1);
 
@@ -194,7 +249,9 @@ static int add_rules(scmp_filter_ctx filter)
 			    ARRAY_LEN(refused_calls));
 	if (!r)
 		r = add_checked(filter);
-	return r;
+	if (!r)
+		r = add_ioctls(filter, ioctls, ARRAY_LEN(ioctls));
+	return r ? r : add_network(filter, needs);
 }
 
 /* Appends a number in decimal; no library call is safe in a signal handler. */
@@ -256,7 +313,7 @@ static bool set_handler(int log_fd, struct problem *problem)
 	return true;
 }
 
-bool sandbox_filter(int log_fd, struct problem *problem)
+bool sandbox_filter(int log_fd, unsigned needs, struct problem *problem)
 {
 	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_TRAP);
 	int r;
@@ -267,7 +324,7 @@ bool sandbox_filter(int log_fd, struct problem *problem)
 		seccomp_release(filter);
 		return false;
 	}
-	r = add_rules(filter);
+	r = add_rules(filter, needs);
 	if (!r)
 		r = seccomp_load(filter);
 	seccomp_release(filter);

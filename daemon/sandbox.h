@@ -16,11 +16,18 @@ bool sandbox_limits(struct problem *problem);
  * while there is one thread. */
 bool sandbox_drop_privileges(const char *user, struct problem *problem);
 
+/* What some endpoints need beyond the list, or'ed. */
+enum sandbox_needs {
+	SANDBOX_INTERNET = 1, /* sockets to anywhere: user-mode networking */
+	SANDBOX_TAP = 2,      /* settings of a TAP device */
+};
+
 /*
  * From now on, in all threads, only the system calls of the list. Opening a
- * file fails with EACCES; any other call ends the process with SIGSYS, after a
- * line on log_fd that names it.
+ * file, and a socket to anywhere unless it is among `needs`, fails with EACCES;
+ * any other call ends the process with SIGSYS, after a line on log_fd that names
+ * it.
  */
-bool sandbox_filter(int log_fd, struct problem *problem);
+bool sandbox_filter(int log_fd, unsigned needs, struct problem *problem);
 
 #endif

@@ -7,7 +7,9 @@
  */
 #include <arpa/inet.h>
 #include <stdio.h>
+#include <sys/socket.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <slirp/libslirp.h>
 
@@ -407,6 +409,22 @@ static void close_user(struct net_backend *b)
 	endpoint_free(b->host->alloc, u, sizeof(*u));
 }
 
+/* A program that has locked itself in already says so here, not by connections
+ * that fail. */
+static int check_sockets(const struct user *u)
+{
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return endpoint_err(u->b.host->log, errno,
+				    "%s: sockets cannot be opened: %s; a system call "
+				    "filter allows them only if an endpoint with "
+				    "backend=user is there from the start",
+				    u->b.host->name, strerror(errno));
+	close(fd);
+	return 0;
+}
+
 static int start(struct user *u, const struct options *o)
 {
 	bool restricted = false, ipv6 = false;
@@ -415,6 +433,8 @@ static int start(struct user *u, const struct options *o)
 
 	if (!r)
 		r = options_bool(o, "ipv6", &ipv6);
+	if (!r)
+		r = check_sockets(u);
 	if (r)
 		return r;
 	fill_config(&config, restricted, ipv6, u->b.host->name);

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -18,6 +19,8 @@
 
 /* Runs try() in a child behind the filter; its wait status. What the child says
  * on its log comes to `said`. */
+static unsigned needs;
+
 static int behind_filter(int (*try)(void), char *said, size_t room)
 {
 	struct problem problem;
@@ -28,7 +31,7 @@ static int behind_filter(int (*try)(void), char *said, size_t room)
 	assert_int_equal(pipe(fds), 0);
 	pid = fork();
 	if (!pid) {
-		if (!sandbox_filter(fds[1], &problem))
+		if (!sandbox_filter(fds[1], needs, &problem))
 			_exit(99);
 		/* _exit() may be more than one call under a sanitizer. */
 		syscall(SYS_exit_group, try());
@@ -69,9 +72,33 @@ static int try_execve(void)
 	return (int)syscall(SYS_execve, argv[0], argv, NULL);
 }
 
-static int try_internet(void)
+static int no_internet(void)
 {
-	return socket(AF_INET, SOCK_STREAM, 0);
+	return socket(AF_INET, SOCK_STREAM, 0) != -1 || errno != EACCES ||
+	       socket(AF_INET6, SOCK_DGRAM, 0) != -1 || errno != EACCES;
+}
+
+static int use_internet(void)
+{
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), n;
+
+	return fd < 0 || ioctl(fd, FIONREAD, &n) ||
+	       socket(AF_INET6, SOCK_DGRAM, 0) < 0;
+}
+
+static int try_raw(void)
+{
+	return socket(AF_INET, SOCK_RAW, 1);
+}
+
+static int try_packet(void)
+{
+	return socket(AF_PACKET, SOCK_DGRAM, 0);
+}
+
+static int try_tap(void)
+{
+	return ioctl(0, 0x400454d0, 0) != -1;
 }
 
 static int try_code(void)
@@ -111,7 +138,8 @@ static void forbidden(void **state)
 {
 	(void)state;
 	dies(try_execve);
-	dies(try_internet);
+	dies(try_packet);
+	dies(try_tap);
 	dies(try_code);
 	dies(try_ptrace);
 	dies(try_fork);
@@ -147,6 +175,23 @@ static void allowed(void **state)
 	lives(open_file);
 	lives(use_memory);
 	lives(use_sockets);
+	lives(no_internet);
+}
+
+/* What some endpoints need, and no more. */
+static void on_demand(void **state)
+{
+	(void)state;
+	needs = SANDBOX_INTERNET;
+	lives(use_internet);
+	lives(open_file);
+	dies(try_raw);
+	dies(try_packet);
+	dies(try_tap);
+	needs = SANDBOX_TAP;
+	lives(try_tap);
+	lives(no_internet);
+	needs = 0;
 }
 
 /* The filter holds in threads that were there before it. */
@@ -176,7 +221,8 @@ static void all_threads(void **state)
 		int null = open("/dev/null", O_WRONLY);
 
 		pthread_create(&thread, NULL, wait_and_try, NULL);
-		if (!sandbox_filter(null, &problem) || write(thread_pipe[1], "x", 1) != 1)
+		if (!sandbox_filter(null, 0, &problem) ||
+		    write(thread_pipe[1], "x", 1) != 1)
 			_exit(99);
 		for (;;)
 			sleep(1);
@@ -255,9 +301,8 @@ static void privileges(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(forbidden),
-		cmocka_unit_test(allowed),
-		cmocka_unit_test(all_threads),
+		cmocka_unit_test(forbidden),  cmocka_unit_test(allowed),
+		cmocka_unit_test(on_demand),  cmocka_unit_test(all_threads),
 		cmocka_unit_test(privileges),
 	};
 
