@@ -112,8 +112,9 @@ static unsigned serve_requests(struct viommu_device *dev, unsigned budget)
 		if (!budget && viommu_virtq_has_work(vq))
 			work |= VIOMMU_WORK_MORE;
 	}
-	/* one store for the whole batch, at most one notification */
-	if ((work & VIOMMU_WORK_DONE) && viommu_virtq_publish(vq))
+	/* One store for the whole batch, at most one notification; also what an
+	 * earlier turn could not publish because memory was out of reach. */
+	if (viommu_virtq_publish(vq))
 		work |= VIOMMU_WORK_NOTIFY_REQUEST;
 	return work;
 }

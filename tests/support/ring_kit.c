@@ -5,13 +5,9 @@
 
 static struct kit_piece *find(struct kit *kit, uint64_t addr)
 {
-	for (unsigned i = 0; i < kit->pieces_nr; i++) {
-		struct kit_piece *piece = &kit->pieces[i];
+	uint64_t i = (addr - KIT_BASE) / kit->piece_len;
 
-		if (addr - piece->addr < piece->len)
-			return piece;
-	}
-	return NULL;
+	return addr - KIT_BASE < KIT_LEN ? &kit->pieces[i] : NULL;
 }
 
 static int map(void *opaque, uint64_t addr, uint64_t len, unsigned perm,
@@ -42,8 +38,8 @@ struct kit *kit_create(uint64_t piece)
 	struct kit *kit = calloc(1, sizeof(*kit));
 
 	assert_non_null(kit);
-	if (!piece)
-		piece = KIT_LEN;
+	kit->piece_len = piece ? piece : KIT_LEN;
+	piece = kit->piece_len;
 	for (uint64_t off = 0; off < KIT_LEN; off += piece) {
 		struct kit_piece *p = &kit->pieces[kit->pieces_nr++];
 
@@ -63,10 +59,23 @@ void kit_destroy(struct kit *kit)
 	free(kit);
 }
 
+static void zero(struct kit *kit, uint64_t addr, uint64_t len)
+{
+	while (len) {
+		struct kit_piece *piece = find(kit, addr);
+		uint64_t off = addr - piece->addr, part = piece->len - off;
+
+		if (part > len)
+			part = len;
+		memset(piece->hva + off, 0, part);
+		addr += part;
+		len -= part;
+	}
+}
+
 void kit_ring(struct kit *kit, uint16_t size, bool packed, bool event_idx, bool indirect)
 {
-	for (uint64_t addr = KIT_DESC; addr < KIT_TABLES; addr += 8)
-		kit_put(kit, addr, 8, 0);
+	zero(kit, KIT_DESC, KIT_TABLES - KIT_DESC);
 	kit->cfg = (struct viommu_virtq_config){
 		.size = size,
 		.packed = packed,

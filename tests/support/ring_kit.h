@@ -31,7 +31,8 @@ struct kit_piece {
 struct kit {
 	struct kit_piece pieces[KIT_PIECES_NR];
 	unsigned pieces_nr;
-	unsigned maps; /* calls of map */
+	uint64_t piece_len; /* of all but perhaps the last */
+	unsigned maps;	    /* calls of map */
 	struct viommu_virtq vq;
 	struct viommu_virtq_config cfg;
 	/* The driver's view: where it adds next. Split: index; packed: position. */

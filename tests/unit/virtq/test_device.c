@@ -326,6 +326,31 @@ static void chain_max_buffers(void **state)
 	}
 }
 
+/* Half of it in the ring, half in a table behind it: the chain counts. */
+static void chain_max_over_both_tables(void **state)
+{
+	struct kit *kit = kit_create_ring(8, false, false, true);
+	unsigned nr = VIOMMU_VIRTQ_CHAIN_MAX - 3;
+
+	(void)state;
+	for (unsigned more = 0; more < 2; more++) {
+		for (unsigned i = 0; i < 3; i++)
+			kit_desc(kit, KIT_DESC, i, KIT_DATA, 1, RING_F_NEXT,
+				 (uint16_t)(i + 1));
+		for (unsigned i = 0; i < nr + more; i++)
+			table_desc(kit, KIT_TABLES, i, KIT_DATA, 1,
+				   i + 1 < nr + more ? RING_F_NEXT : 0);
+		kit_desc(kit, KIT_DESC, 3, KIT_TABLES, 16 * (nr + more), RING_F_INDIRECT,
+			 0);
+		kit_avail(kit, 0);
+		assert_int_equal(pop(kit), more ? -EBADMSG : 1);
+		if (!more)
+			assert_int_equal(chain.buf_nr, VIOMMU_VIRTQ_CHAIN_MAX);
+		push(kit, 0);
+	}
+	kit_destroy(kit);
+}
+
 /* Empty buffers are no buffers, but they do not make a table endless either. */
 static void chain_max_counts_empty_buffers(void **state)
 {
@@ -616,6 +641,24 @@ static void restored_ring_goes_on(void **state)
 	}
 }
 
+/* What the driver was told is not part of a position: it is told again. */
+static void restore_forgets_notification(void **state)
+{
+	(void)state;
+	for_each_format (packed) {
+		struct kit *kit = kit_create_ring(8, packed, false, false);
+		struct viommu_virtq_state pos;
+
+		viommu_virtq_disable_notify(&kit->vq);
+		viommu_virtq_save(&kit->vq, &pos);
+		kit_put(kit, KIT_DEVICE, 4, 0); /* memory from elsewhere */
+		assert_int_equal(viommu_virtq_restore(&kit->vq, &pos), 0);
+		viommu_virtq_disable_notify(&kit->vq);
+		assert_int_equal(kit_get(kit, KIT_DEVICE, 4), packed ? 1u << 16 : 1);
+		kit_destroy(kit);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -631,6 +674,7 @@ int main(void)
 		cmocka_unit_test(buffer_may_end_at_the_top),
 		cmocka_unit_test(chain_of_2_32_bytes_is_the_longest),
 		cmocka_unit_test(chain_max_buffers),
+		cmocka_unit_test(chain_max_over_both_tables),
 		cmocka_unit_test(chain_max_counts_empty_buffers),
 		cmocka_unit_test(empty_buffers_are_left_out),
 		cmocka_unit_test(too_many_for_the_caller),
@@ -643,6 +687,7 @@ int main(void)
 		cmocka_unit_test(push_needs_a_pop),
 		cmocka_unit_test(restore_checks_the_position),
 		cmocka_unit_test(restored_ring_goes_on),
+		cmocka_unit_test(restore_forgets_notification),
 	};
 
 	return cmocka_run_group_tests_name("virtq device", tests, NULL, NULL);

@@ -67,6 +67,7 @@ static void cut(struct kit *kit, uint64_t piece)
 	if (!piece)
 		return;
 	kit->pieces_nr = 0;
+	kit->piece_len = piece;
 	for (uint64_t off = 0; off < KIT_LEN; off += piece)
 		kit->pieces[kit->pieces_nr++] =
 			(struct kit_piece){KIT_BASE + off, piece, hva + off, false};
