@@ -56,7 +56,20 @@ static void on_needs_reset(void *opaque)
 	viommu_virtio_pci_needs_reset(iommu->virtio);
 }
 
+static void on_fault(void *opaque, const struct viommu_fault_info *info)
+{
+	struct iommu *iommu = opaque;
+	struct fault fault = {.time_ns = now_ns(),
+			      .address = info->address,
+			      .endpoint = info->endpoint,
+			      .reason = info->reason,
+			      .flags = info->flags};
+
+	faults_add(&iommu->function.host->faults, &fault);
+}
+
 static const struct viommu_device_ops device_ops = {
+	.fault = on_fault,
 	.wake = on_wake,
 	.now_ns = on_now_ns,
 	.config_changed = on_config_changed,

@@ -44,6 +44,13 @@ struct viommu_device_config {
 	uint32_t fault_rate; /* fault events a second an endpoint; 0: 100 */
 };
 
+struct viommu_fault_info {
+	uint32_t endpoint;
+	uint8_t reason; /* VIRTIO_IOMMU_FAULT_R_* */
+	uint32_t flags; /* VIRTIO_IOMMU_FAULT_F_* */
+	uint64_t address;
+};
+
 struct viommu_device_ops {
 	/* There is something for viommu_device_process(): a fault, a release
 	 * of held pages. Called on any thread, at most once until processed.
@@ -56,6 +63,10 @@ struct viommu_device_ops {
 	/* An error that cannot be reported otherwise: set DEVICE_NEEDS_RESET.
 	 * Never caused by one bad request. May be NULL. */
 	void (*needs_reset)(void *opaque);
+	/* A fault was recorded and will be reported to the guest if it takes
+	 * reports; not called for what is over the rate or finds no room. Any
+	 * thread, inside of DMA sections: must not wait. May be NULL. */
+	void (*fault)(void *opaque, const struct viommu_fault_info *fault);
 };
 
 /* Result: 0, -EINVAL (which field: logged), -ENOMEM. */

@@ -116,6 +116,17 @@ void device_wake(struct viommu_device *dev)
 		dev->ops.wake(dev->opaque);
 }
 
+static void tell_owner(struct viommu_device *dev, const struct proto_fault *fault)
+{
+	struct viommu_fault_info info = {.endpoint = fault->endpoint,
+					 .reason = fault->reason,
+					 .flags = fault->flags,
+					 .address = fault->address};
+
+	if (dev->ops.fault)
+		dev->ops.fault(dev->opaque, &info);
+}
+
 void fault_record(void *opaque, const struct space_fault *f)
 {
 	struct viommu_device *dev = opaque;
@@ -130,12 +141,14 @@ void fault_record(void *opaque, const struct space_fault *f)
 	add_relaxed(&c->fault[fault.reason], 1);
 	r = fault_queue_put(&dev->faults, &fault, dev->cfg.fault_rate,
 			    dev->ops.now_ns(dev->opaque));
-	if (!r)
+	if (!r) {
 		device_wake(dev);
-	else if (r == -EAGAIN)
+		tell_owner(dev, &fault);
+	} else if (r == -EAGAIN) {
 		add_relaxed(&c->events_limited, 1);
-	else
+	} else {
 		add_relaxed(&c->events_dropped, 1);
+	}
 }
 
 static void drop_event(struct viommu_device *dev)

@@ -25,6 +25,14 @@ static void note_needs_reset(void *opaque)
 	((struct device_kit *)opaque)->needs_resets++;
 }
 
+static void note_fault(void *opaque, const struct viommu_fault_info *fault)
+{
+	struct device_kit *kit = opaque;
+
+	kit->faults_told++;
+	kit->last_fault = *fault;
+}
+
 static void keep_log(void *opaque, enum viommu_log_level level, const char *msg)
 {
 	struct device_kit *kit = opaque;
@@ -37,7 +45,7 @@ static void keep_log(void *opaque, enum viommu_log_level level, const char *msg)
 int device_kit_create(struct device_kit *kit, const struct viommu_device_config *config)
 {
 	static const struct viommu_device_ops ops = {note_wake, read_clock, note_config,
-						     note_needs_reset};
+						     note_needs_reset, note_fault};
 	static const struct viommu_device_config defaults;
 	struct viommu_log log = {keep_log, kit, VIOMMU_LOG_DEBUG};
 

@@ -23,7 +23,9 @@ struct device_kit {
 	struct viommu_device *dev;
 	uint64_t now_ns;
 	unsigned wakes, config_changes, needs_resets; /* callbacks made */
-	char log[256];				      /* last message */
+	unsigned faults_told;			      /* the same */
+	struct viommu_fault_info last_fault;
+	char log[256]; /* last message */
 	unsigned log_nr;
 	size_t written; /* used length of the last request */
 };

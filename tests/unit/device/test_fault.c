@@ -158,6 +158,11 @@ static void counts_what_it_does_not_report(void **state)
 	assert_int_equal(stats.faults[VIRTIO_IOMMU_FAULT_R_MAPPING], 5);
 	assert_int_equal(stats.events_sent, 4);
 	assert_int_equal(stats.events_limited, 3);
+	/* The owner is told of those that are reported. */
+	assert_int_equal(kit.faults_told, 4);
+	assert_int_equal(kit.last_fault.endpoint, 1);
+	assert_int_equal(kit.last_fault.reason, VIRTIO_IOMMU_FAULT_R_DOMAIN);
+	assert_int_equal(kit.last_fault.address, 0x1000);
 	assert_int_equal(stats.events_dropped, 1);
 	device_kit_done(&kit);
 }
