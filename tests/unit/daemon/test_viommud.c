@@ -1,0 +1,327 @@
+/* SPDX-License-Identifier: BSD-3-Clause OR GPL-2.0-only */
+/* viommud as a program, with a VMM of the test's own. Argument: the program. */
+#include <errno.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "guest_kit.h"
+#include <viommu/proto.h>
+
+#include "test.h"
+
+#define RW 3u
+
+static const char *program;
+static const char *const usual[] = {"--no-seccomp",
+				    "--iommu",
+				    "bypass=off",
+				    "--endpoint",
+				    "dmatest,id=dma,ep=0x28",
+				    "--endpoint",
+				    "blk,id=disk,ep=0x20,backend=mem,size=1M",
+				    NULL};
+
+static bool exists(const struct viommud *d, const char *name)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "%s/%s", d->dir, name);
+	return !access(path, F_OK);
+}
+
+/* Ended as asked, and the sockets are gone. */
+static void end_well(struct viommud *d, int signal_nr)
+{
+	int status = viommud_end(d, signal_nr);
+
+	if (!WIFEXITED(status) || WEXITSTATUS(status))
+		fail_msg("viommud: wait status %#x", status);
+	if (rmdir(d->dir))
+		fail_msg("%s: %s", d->dir, strerror(errno));
+}
+
+/* Maps, does DMA, is refused where nothing is mapped. */
+static void use(struct guest *g)
+{
+	assert_int_equal(guest_attach(g, 1, 0x28), VIRTIO_IOMMU_S_OK);
+	assert_int_equal(guest_map(g, 1, 0x100000, 0x100fff, 0x20000, RW),
+			 VIRTIO_IOMMU_S_OK);
+	assert_int_equal(guest_fill(g, 0x100000, 4096, 0x5a), 0);
+	assert_int_equal(g->ram[0x20000], 0x5a);
+	assert_int_equal(g->ram[0x20fff], 0x5a);
+	assert_int_equal(g->ram[0x21000], 0);
+	assert_int_equal(guest_fill(g, 0x200000, 16, 0x5b), EFAULT);
+	assert_int_equal(guest_fill(g, 0x20000, 16, 0x5b), EFAULT);
+	assert_int_equal(g->ram[0x20000], 0x5a);
+}
+
+static void guards_memory(void **state)
+{
+	struct viommud d;
+	struct guest g;
+	json_t *reply, *fault;
+
+	(void)state;
+	viommud_start(&d, program, usual);
+	guest_start(&g, &d);
+	/* Not attached to anything, and bypass is off. */
+	assert_int_equal(guest_fill(&g, 0x20000, 16, 1), EFAULT);
+	use(&g);
+	assert_int_equal(viommud_number(&d, "{\"command\":\"stat\"}",
+					"result.iommu.requests.map.ok"),
+			 1);
+	assert_int_equal(
+		viommud_number(&d, "{\"command\":\"stat\"}", "result.iommu.mappings"), 1);
+	assert_int_equal(viommud_number(&d, "{\"command\":\"stat\"}",
+					"result.iommu.faults.mapping"),
+			 2);
+	assert_int_equal(
+		viommud_number(&d, "{\"command\":\"domains\"}", "result.1.bytes"), 4096);
+	reply = viommud_ask(&d, "{\"command\":\"faults\"}");
+	assert_int_equal(json_array_size(json_object_get(reply, "result")), 3);
+	fault = json_array_get(json_object_get(reply, "result"), 1);
+	assert_string_equal(json_string_value(json_object_get(fault, "address")),
+			    "0x200000");
+	assert_string_equal(json_string_value(json_object_get(fault, "access")), "w");
+	assert_int_equal(json_integer_value(json_object_get(fault, "endpoint")), 0x28);
+	json_decref(reply);
+	assert_int_equal(guest_unmap(&g, 1, 0x100000, 0x100fff), VIRTIO_IOMMU_S_OK);
+	assert_int_equal(guest_fill(&g, 0x100000, 16, 1), EFAULT);
+	assert_int_equal(
+		viommud_number(&d, "{\"command\":\"stat\"}", "result.iommu.mappings"), 0);
+	guest_kill(&g);
+	end_well(&d, SIGTERM);
+}
+
+/* Without a word from the old VMM a new one finds everything as at the start. */
+static void next_vm(void **state)
+{
+	struct viommud d;
+	struct guest g;
+	unsigned i;
+
+	(void)state;
+	viommud_start(&d, program, usual);
+	for (i = 1; i <= 5; i++) {
+		guest_start(&g, &d);
+		assert_int_equal(guest_fill(&g, 0x20000, 16, 1), EFAULT);
+		use(&g);
+		guest_kill(&g);
+	}
+	/* Which takes a moment to be seen. */
+	for (i = 0; i < 100 &&
+		    viommud_number(&d, "{\"command\":\"stat\"}", "result.iommu.mappings");
+	     i++)
+		usleep(10000);
+	assert_true(i < 100);
+	assert_int_equal(viommud_number(&d, "{\"command\":\"stat\"}",
+					"result.iommu.socket.connections"),
+			 5);
+	end_well(&d, SIGTERM);
+}
+
+static void many_requests(void **state)
+{
+	struct viommud d;
+	struct guest g;
+	uint64_t i;
+
+	(void)state;
+	viommud_start(&d, program, usual);
+	guest_start(&g, &d);
+	assert_int_equal(guest_attach(&g, 7, 0x28), VIRTIO_IOMMU_S_OK);
+	for (i = 0; i < 300; i++)
+		assert_int_equal(
+			guest_map(&g, 7, i << 12, (i << 12) + 0xfff, i << 12, RW),
+			VIRTIO_IOMMU_S_OK);
+	assert_int_equal(
+		viommud_number(&d, "{\"command\":\"domains\"}", "result.7.mappings"),
+		300);
+	assert_int_equal(
+		viommud_number(&d, "{\"command\":\"mappings\",\"skip\":299,\"limit\":9}",
+			       "result.mappings.0.domain"),
+		7);
+	assert_int_equal(guest_unmap(&g, 7, 0, UINT64_MAX), VIRTIO_IOMMU_S_OK);
+	guest_kill(&g);
+	end_well(&d, SIGINT);
+}
+
+/* Each request, and words its error must hold (NULL: it must succeed). */
+static void check_answers(struct viommud *d, const char *const (*table)[2], unsigned nr)
+{
+	const char *error;
+	json_t *reply;
+	unsigned i;
+
+	for (i = 0; i < nr; i++) {
+		reply = viommud_ask(d, table[i][0]);
+		error = json_string_value(json_object_get(reply, "error"));
+		if (table[i][1] ? !error || !strstr(error, table[i][1]) : error != NULL)
+			fail_msg("%s: %s", table[i][0], error ? error : "ok");
+		json_decref(reply);
+	}
+}
+
+static void control(void **state)
+{
+	static const char *const table[][2] = {
+		{"{\"command\":\"help\"}", NULL},
+		{"{\"command\":\"version\"}", NULL},
+		{"{\"command\":\"endpoints\"}", NULL},
+		{"{\"command\":\"faults\",\"limit\":0}", NULL},
+		{"{\"command\":\"faults\",\"limit\":256}", NULL},
+		{"{\"command\":\"faults\",\"limit\":257}", "from 0 to 256"},
+		{"{\"command\":\"mappings\",\"limit\":4096}", NULL},
+		{"{\"command\":\"mappings\",\"limit\":4097}", "from 0 to 4096"},
+		{"{\"command\":\"mappings\",\"domain\":-1}", "\"domain\""},
+		{"{\"command\":\"log-level\",\"level\":\"warn\"}", NULL},
+		{"{\"command\":\"log-level\",\"level\":\"loud\"}", "loud"},
+		{"{\"command\":\"poll\",\"us\":\"auto\"}", NULL},
+		{"{\"command\":\"poll\",\"us\":50,\"threads\":\"iommu\"}", NULL},
+		{"{\"command\":\"poll\",\"us\":-1}", "microseconds"},
+		{"{\"command\":\"poll\",\"us\":1,\"threads\":3}", "\"threads\""},
+		{"{\"command\":\"poll\",\"us\":1,\"threads\":\"some\"}", "some"},
+		{"{\"command\":\"resize\",\"endpoint\":\"disk\",\"size\":\"2M\"}", NULL},
+		{"{\"command\":\"resize\",\"endpoint\":\"disk\"}", "size"},
+		{"{\"command\":\"resize\",\"endpoint\":\"dma\",\"size\":\"2M\"}", "dma"},
+		{"{\"command\":\"resize\",\"endpoint\":\"none\",\"size\":1}", "none"},
+		{"{\"command\":\"endpoint-control\",\"endpoint\":\"disk\"}", "verb"},
+		{"{\"command\":\"endpoint-control\",\"endpoint\":\"disk\",\"verb\":"
+		 "\"x\"}",
+		 "x"},
+		{"{\"command\":\"remove-endpoint\",\"endpoint\":\"none\"}", "none"},
+		{"{\"command\":\"add-endpoint\",\"endpoint\":\"tape,id=t,ep=9\"}",
+		 "tape"},
+		{"{\"command\":\"add-endpoint\",\"endpoint\":\"dmatest,id=dma,ep=9\"}",
+		 "in use"},
+		{"{\"command\":\"add-endpoint\",\"endpoint\":\"dmatest,id=t,ep=0x28\"}",
+		 "is taken"},
+		{"{\"command\":\"stat\",\"colour\":1}", "colour"},
+		{"{\"command\":\"dance\"}", "dance"},
+	};
+	struct viommud d;
+
+	(void)state;
+	viommud_start(&d, program, usual);
+	check_answers(&d, table, sizeof(table) / sizeof(table[0]));
+	assert_int_equal(viommud_number(&d, "{\"command\":\"endpoints\"}",
+					"result.1.counters.capacity_bytes"),
+			 2 << 20);
+	json_decref(viommud_ask(&d, "{\"command\":\"shutdown\"}"));
+	end_well(&d, 0);
+}
+
+static void hot_plug(void **state)
+{
+	static const char *const table[][2] = {
+		{"{\"command\":\"add-endpoint\",\"endpoint\":"
+		 "\"blk,id=more,ep=0x30,backend=null,size=1G\"}",
+		 NULL},
+		{"{\"command\":\"remove-endpoint\",\"endpoint\":\"dma\"}", NULL},
+		{"{\"command\":\"add-endpoint\",\"endpoint\":\"dmatest,id=dma,ep=0x28\"}",
+		 NULL},
+	};
+	struct viommud d;
+	struct guest g;
+
+	(void)state;
+	viommud_start(&d, program, usual);
+	guest_start(&g, &d);
+	use(&g);
+	/* With a client that is connected and mappings that are in use. */
+	check_answers(&d, table, 1);
+	assert_true(exists(&d, "more.sock"));
+	check_answers(&d, table + 1, 1);
+	assert_false(exists(&d, "dma.sock"));
+	guest_kill(&g);
+	check_answers(&d, table + 2, 1);
+	guest_start(&g, &d);
+	use(&g);
+	guest_kill(&g);
+	end_well(&d, SIGTERM);
+}
+
+static void ends_with_the_vm(void **state)
+{
+	static const char *const options[] = {"--no-seccomp", "--exit-with-vm",
+					      "--endpoint", "dmatest,id=dma,ep=0x28",
+					      NULL};
+	struct viommud d;
+	struct guest g;
+
+	(void)state;
+	viommud_start(&d, program, options);
+	guest_start(&g, &d);
+	guest_kill(&g);
+	end_well(&d, 0);
+}
+
+static void many_endpoints(void **state)
+{
+	const char *options[2 * 10 + 6] = {"--no-seccomp", "--threads", "4"};
+	char text[10][64];
+	struct viommud d;
+	struct guest g;
+	unsigned i, n = 3;
+
+	(void)state;
+	for (i = 0; i < 10; i++) {
+		snprintf(text[i], sizeof(text[i]),
+			 "blk,id=d%u,ep=%u,backend=null,size=1G", i, i);
+		options[n++] = "--endpoint";
+		options[n++] = text[i];
+	}
+	options[n++] = "--endpoint";
+	options[n] = "dmatest,id=dma,ep=0x28";
+	viommud_start(&d, program, options);
+	guest_start(&g, &d);
+	use(&g);
+	assert_int_equal(
+		viommud_number(&d, "{\"command\":\"stat\"}", "result.iommu.endpoints"),
+		11);
+	guest_kill(&g);
+	end_well(&d, SIGTERM);
+}
+
+/* All behind the filter, and all of it used. */
+static void behind_the_filter(void **state)
+{
+	struct viommud d;
+	struct guest g;
+
+	(void)state;
+	/* Looking for leaks takes calls that the filter forbids. */
+	setenv("ASAN_OPTIONS", "detect_leaks=0", 1);
+	viommud_start(&d, program, usual + 1);
+	guest_start(&g, &d);
+	use(&g);
+	json_decref(viommud_ask(&d, "{\"command\":\"add-endpoint\",\"endpoint\":"
+				    "\"blk,id=more,ep=0x30,backend=null,size=1G\"}"));
+	assert_true(exists(&d, "more.sock"));
+	/* A file cannot be opened any more, which is an error and no more. */
+	json_decref(viommud_ask(&d, "{\"command\":\"add-endpoint\",\"endpoint\":"
+				    "\"blk,id=file,ep=0x31,path=/etc/passwd\"}"));
+	assert_false(exists(&d, "file.sock"));
+	guest_kill(&g);
+	guest_start(&g, &d);
+	use(&g);
+	guest_kill(&g);
+	end_well(&d, SIGTERM);
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(guards_memory),  cmocka_unit_test(next_vm),
+		cmocka_unit_test(many_requests),  cmocka_unit_test(control),
+		cmocka_unit_test(hot_plug),	  cmocka_unit_test(ends_with_the_vm),
+		cmocka_unit_test(many_endpoints), cmocka_unit_test(behind_the_filter),
+	};
+
+	if (argc < 2)
+		return 77;
+	program = argv[1];
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
