@@ -155,12 +155,12 @@ static int use(struct viommu_drv *drv)
 	const struct viommu_drv_events events = {.fault = on_fault};
 	struct viommu_drv_endpoint *ep;
 	struct viommu_drv_domain *domain;
-	uint64_t pa, iova;
+	uint64_t pa = 0, iova;
 	char *page = guest_alloc_shared(NULL, 4096, 4096, &pa);
-	int r;
+	int r = page ? 0 : -ENOMEM;
 
 	viommu_drv_set_events(drv, &events, NULL);
-	if ((r = viommu_drv_endpoint_create(drv, &config, &ep)) ||
+	if (r || (r = viommu_drv_endpoint_create(drv, &config, &ep)) ||
 	    (r = viommu_drv_domain_create(drv, NULL, &domain)) ||
 	    (r = viommu_drv_attach(domain, ep)) ||
 	    (r = viommu_drv_dma_map(ep, pa, 4096, VIOMMU_DRV_WRITE, &iova)))

@@ -189,9 +189,9 @@ VIOMMU_API void viommu_endpoint_reset(struct viommu_endpoint *ep);
  * what is needed), -EBUSY (a request is parked).
  * restore: into a device with the same configuration and endpoints; begins with a
  * system reset, so rings are given afterwards. Recorded faults that were not yet
- * reported are not part of the state. -EINVAL (damaged, with the reason logged), -EOPNOTSUPP (unknown
- * version), -ENOENT (endpoint missing), -ERANGE (does not fit this device's
- * configuration), -ENOMEM; on failure the device is as after a system reset.
+ * reported are not part of the state. -EINVAL (damaged, with the reason logged),
+ * -EOPNOTSUPP (unknown version), -ENOENT (endpoint missing), -ERANGE (does not fit this
+ * device's configuration), -ENOMEM; on failure the device is as after a system reset.
  */
 VIOMMU_API int viommu_device_save(struct viommu_device *dev, void *buf, size_t *len);
 VIOMMU_API int viommu_device_restore(struct viommu_device *dev, const void *buf,

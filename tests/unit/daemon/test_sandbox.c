@@ -82,8 +82,7 @@ static int use_internet(void)
 {
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), n;
 
-	return fd < 0 || ioctl(fd, FIONREAD, &n) ||
-	       socket(AF_INET6, SOCK_DGRAM, 0) < 0;
+	return fd < 0 || ioctl(fd, FIONREAD, &n) || socket(AF_INET6, SOCK_DGRAM, 0) < 0;
 }
 
 static int try_raw(void)
