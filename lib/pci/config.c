@@ -23,6 +23,7 @@ void pci_put32(uint8_t *field, uint32_t value)
 	pci_put16(field + 2, (uint16_t)(value >> 16));
 }
 
+/* Bits below the length are fixed at zero, which is how the guest sizes a BAR. */
 static void init_bar(struct viommu_pci *pci, unsigned i)
 {
 	const struct viommu_pci_bar *bar = &pci->cfg.bar[i];
@@ -123,6 +124,8 @@ int pci_config_init(struct viommu_pci *pci)
 	return r;
 }
 
+/* Capabilities are chained in the order in which they are added; `initial` follows
+ * config, so that they are still there after a reset. */
 int viommu_pci_add_cap(struct viommu_pci *pci, uint8_t id, const void *body,
 		       const void *write_mask, unsigned len)
 {
@@ -178,6 +181,8 @@ void viommu_pci_config_read(struct viommu_pci *pci, unsigned offset, void *buf,
 	memcpy(buf, &pci->config[offset], nr);
 }
 
+/* The device hears of changes only, not of every write: drivers write the command
+ * register again and again while they size BARs. */
 static void command_written(struct viommu_pci *pci, uint16_t old)
 {
 	uint16_t now = pci_get16(&pci->config[PCI_COMMAND]);
@@ -198,6 +203,11 @@ static void devctl_written(struct viommu_pci *pci)
 	viommu_pci_reset(pci);
 }
 
+/*
+ * One rule for every register: the writable bits take the new value, byte by byte.
+ * What follows from that is done afterwards, and a function level reset last, since
+ * it undoes the rest.
+ */
 void viommu_pci_config_write(struct viommu_pci *pci, unsigned offset, const void *buf,
 			     unsigned len)
 {

@@ -76,6 +76,7 @@ static void set_pending(struct viommu_pci *pci, unsigned vector, bool pending)
 		pci->pba[vector / 64] &= ~bit;
 }
 
+/* The function mask masks every vector, whatever its own bit says. */
 static bool is_masked(const struct viommu_pci *pci, unsigned vector)
 {
 	return control(pci) & MSIX_CONTROL_MASK_ALL ||
@@ -94,6 +95,7 @@ void viommu_pci_raise_msix(struct viommu_pci *pci, unsigned vector)
 		pci->irq.msix(pci->irq_opaque, vector);
 }
 
+/* Called whenever a mask may have gone; without effect otherwise. */
 static void deliver_pending(struct viommu_pci *pci, unsigned vector)
 {
 	if (!is_pending(pci, vector) || !viommu_pci_msix_enabled(pci) ||

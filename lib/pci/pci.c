@@ -10,6 +10,8 @@
 #define BAR_LEN_MIN   4096ull
 #define BAR32_LEN_MAX (1ull << 31)
 
+/* A BAR is sized by the zeroes among its low address bits, so its length is a power
+ * of two; 4 KiB keeps two functions from sharing a page. */
 static int check_bar(const struct viommu_pci_config *cfg, unsigned i)
 {
 	const struct viommu_pci_bar *bar = &cfg->bar[i];
@@ -103,6 +105,7 @@ static unsigned piece_len(uint64_t offset, unsigned left)
 	return len;
 }
 
+/* offset + len is not computed: it could wrap around. */
 static int check_access(const struct viommu_pci *pci, unsigned bar, uint64_t offset,
 			unsigned len)
 {
@@ -116,6 +119,11 @@ static int check_access(const struct viommu_pci *pci, unsigned bar, uint64_t off
 	return 0;
 }
 
+/*
+ * Accesses reach the device as the bus would make them: naturally aligned and of
+ * at most 8 bytes. What a guest does with one odd access is then no new case for
+ * any device. Values are little-endian on the bus, whatever the host is.
+ */
 int viommu_pci_bar_read(struct viommu_pci *pci, unsigned bar, uint64_t offset, void *buf,
 			unsigned len)
 {
@@ -169,6 +177,8 @@ int viommu_pci_bar_write(struct viommu_pci *pci, unsigned bar, uint64_t offset,
 
 void viommu_pci_reset(struct viommu_pci *pci)
 {
+	/* Configuration first: what the device does while it is reset cannot
+	 * interrupt any more, and the transport learns that the pin fell. */
 	memcpy(pci->config, pci->initial, sizeof(pci->config));
 	msix_reset(pci);
 	pci->intx_level = false;

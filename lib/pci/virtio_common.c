@@ -53,6 +53,8 @@ static uint64_t offered(const struct viommu_virtio_pci *vp)
 	return features;
 }
 
+/* NULL: the driver selected a queue that does not exist; its fields read as zero
+ * and its vector as NO_VECTOR. */
 static struct virtio_queue *selected(struct viommu_virtio_pci *vp)
 {
 	return vp->queue_select < vp->cfg.queues_nr ? &vp->queue[vp->queue_select] : NULL;
@@ -130,6 +132,7 @@ uint64_t common_read(struct viommu_virtio_pci *vp, unsigned offset, unsigned len
 
 /* ---- features and status ---- */
 
+/* Of the low 64 bits; check_features() refuses any other. */
 static uint64_t accepted(const struct viommu_virtio_pci *vp)
 {
 	return vp->driver_features[0] | (uint64_t)vp->driver_features[1] << 32;
@@ -157,6 +160,8 @@ static int check_features(const struct viommu_virtio_pci *vp)
 	return 0;
 }
 
+/* The queue's state goes first, so that an interrupt that the device raises from
+ * queue_disable finds a queue that is not enabled. */
 static void reset_queue(struct viommu_virtio_pci *vp, unsigned i)
 {
 	bool was_enabled = vp->queue[i].enabled;
@@ -243,6 +248,7 @@ static uint16_t map_vector(const struct viommu_virtio_pci *vp, uint16_t value)
 
 /* ---- queues ---- */
 
+/* "The driver MAY reduce it": a size that cannot be is ignored, and read back. */
 static void write_queue_size(struct viommu_virtio_pci *vp, struct virtio_queue *q,
 			     uint16_t value)
 {

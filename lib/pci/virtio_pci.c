@@ -24,6 +24,8 @@ static void send_irq(struct viommu_virtio_pci *vp, uint16_t vector, uint8_t isr)
 	viommu_pci_set_intx(vp->pci, true);
 }
 
+/* "Device Status Field": no used buffer notification before DRIVER_OK; "Virtqueue
+ * Reset": none for a queue that was reset. */
 void viommu_virtio_pci_queue_irq(struct viommu_virtio_pci *vp, unsigned queue)
 {
 	if (queue >= vp->cfg.queues_nr || !vp->queue[queue].enabled ||
@@ -55,6 +57,7 @@ void viommu_virtio_pci_needs_reset(struct viommu_virtio_pci *vp)
 
 /* ---- BAR 0 ---- */
 
+/* Reading clears the register and takes the pin back, in that one access. */
 static uint64_t read_isr(struct viommu_virtio_pci *vp)
 {
 	uint8_t isr = vp->isr;

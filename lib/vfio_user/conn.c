@@ -80,6 +80,8 @@ void vfu_conn_watch(struct viommu_vfu *vfu, unsigned events)
 
 /* ---- messages ---- */
 
+/* Checked as soon as the header is there, before the rest of the message is waited
+ * for: a size that can never be ends the connection at once. */
 static int check_header(struct viommu_vfu *vfu, const struct vfu_header *h)
 {
 	if (h->size < HEADER_LEN)
@@ -107,6 +109,8 @@ int vfu_conn_complete(struct viommu_vfu *vfu)
 	return have < h.size ? 0 : (int)h.size;
 }
 
+/* Hands over the descriptors that belong to the message that ends before stream
+ * offset `end`. */
 static void take_fds(struct vfu_conn *conn, uint64_t end, struct vfu_msg *m)
 {
 	struct vfu_fds *first = &conn->fds[0];
@@ -185,6 +189,8 @@ static unsigned collect_fds(struct msghdr *mh, int fd[LIMIT_VFU_MSG_FDS])
 	return nr;
 }
 
+/* What is left of the buffer must hold the longest message; then every message that
+ * is begun can be completed in place. */
 static void make_room(struct vfu_conn *conn)
 {
 	unsigned len = conn->tail - conn->head;

@@ -31,6 +31,8 @@ int vfu_dma_init(struct viommu_vfu *vfu)
 
 /* ---- mapping ---- */
 
+/* Pipes, sockets and eventfds cannot be mapped; a device (DAX) has no length to
+ * compare with, and its driver refuses what it does not have. */
 static int check_file(const struct viommu_vfu *vfu, int fd, const struct vfu_dma_map *d,
 		      struct stat *st)
 {
@@ -105,6 +107,7 @@ static int check_map(const struct viommu_vfu *vfu, const struct vfu_dma_map *d)
 	return 0;
 }
 
+/* The table is changed last: up to there a failure leaves nothing behind. */
 int vfu_handle_dma_map(struct viommu_vfu *vfu, struct vfu_msg *m)
 {
 	struct vfu_map map = {0};
@@ -207,6 +210,8 @@ bool vfu_dma_leaving(struct viommu_vfu *vfu)
 	return left;
 }
 
+/* The protocol asks for exactly what one DMA_MAP made; a part of it, or more than
+ * one, is refused. */
 static int unmap_one(struct viommu_vfu *vfu, uint64_t gpa, uint64_t len)
 {
 	for (unsigned i = 0; i < vfu->dma.nr; i++)

@@ -98,6 +98,7 @@ static int replace_unmask(struct viommu_vfu *vfu, int *fd)
 	return 0;
 }
 
+/* A new eventfd starts unmasked, and fires at once if the pin is asserted. */
 static void set_intx(struct viommu_vfu *vfu, int *fd)
 {
 	replace(&vfu->irq.intx_fd, fd);
@@ -105,6 +106,7 @@ static void set_intx(struct viommu_vfu *vfu, int *fd)
 	update_intx(vfu);
 }
 
+/* What was raised while there was no eventfd is delivered with the first one. */
 static void set_msix(struct viommu_vfu *vfu, unsigned vector, int *fd)
 {
 	uint64_t bit = 1ull << (vector % 64), *lost = &vfu->irq.msix_lost[vector / 64];
@@ -245,6 +247,8 @@ static int set_mask(struct viommu_vfu *vfu, const struct vfu_irq_set *s,
 	return 0;
 }
 
+/* Everything is checked before anything is changed; the sum of start and count is
+ * 64 bits wide, so that it cannot wrap around. */
 static int check_set(const struct viommu_vfu *vfu, const struct vfu_irq_set *s,
 		     const struct vfu_msg *m)
 {

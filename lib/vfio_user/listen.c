@@ -16,6 +16,7 @@
 
 #define BACKLOG 4
 
+/* A path that fills sun_path to the last byte has no NUL and is refused too. */
 static int set_address(struct sockaddr_un *sa, const char *path)
 {
 	*sa = (struct sockaddr_un){.sun_family = AF_UNIX};
@@ -43,6 +44,8 @@ static bool is_stale(const struct sockaddr_un *sa)
 	return stale;
 }
 
+/* Two servers that find the same stale path at once can both replace it; the later
+ * one has it then. Only a lock file could tell, and the folder has one owner. */
 static int bind_path(int fd, const struct sockaddr_un *sa)
 {
 	const struct sockaddr *addr = (const struct sockaddr *)sa;
@@ -112,6 +115,7 @@ int vfu_listen(struct viommu_vfu *vfu, const struct viommu_vfu_config *config)
 	return 0;
 }
 
+/* Somebody may have put a socket of his own in our place meanwhile: that stays. */
 void vfu_unlisten(struct viommu_vfu *vfu)
 {
 	struct stat st;

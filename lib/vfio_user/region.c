@@ -5,6 +5,7 @@
 #include "base/err.h"
 #include "vfio_user/vfu_internal.h"
 
+/* 0: there is no such region; accesses to it are refused by their range. */
 static uint64_t region_len(const struct viommu_vfu *vfu, uint32_t region)
 {
 	if (region <= VFU_REGION_BAR5)
@@ -104,6 +105,7 @@ static int write_region(struct viommu_vfu *vfu, const struct vfu_region_access *
 	return 0;
 }
 
+/* The hot one: a kick. With NO_REPLY nothing goes back, also if it is refused. */
 int vfu_handle_region_write(struct viommu_vfu *vfu, struct vfu_msg *m)
 {
 	struct vfu_region_access a;
@@ -149,6 +151,8 @@ int vfu_handle_region_write_multi(struct viommu_vfu *vfu, struct vfu_msg *m)
 	return sizeof(done);
 }
 
+/* What the VMM means is a reset of the machine, not of this function alone (that
+ * is FLR, a configuration write). The client's eventfds and memory stay. */
 int vfu_handle_reset(struct viommu_vfu *vfu, struct vfu_msg *m)
 {
 	(void)m;

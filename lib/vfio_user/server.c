@@ -68,6 +68,8 @@ static const struct command commands[] = {
 				    0, vfu_handle_region_write_multi},
 };
 
+/* A command that is not served is refused before its length and descriptors are
+ * looked at: newer clients may know more of it than we do. */
 static int handle(struct viommu_vfu *vfu, struct vfu_msg *m)
 {
 	const struct command *c = NULL;
@@ -268,11 +270,18 @@ static unsigned take_events(struct viommu_vfu *vfu)
 	return seen;
 }
 
+/* Not while a reply waits, for memory or for the client to read: what is behind it
+ * must not overtake it. */
 static bool may_go_on(const struct viommu_vfu *vfu)
 {
 	return !vfu->drop && !vfu->parked && !vfu->conn.tx_len;
 }
 
+/*
+ * Handles what the buffer has, then what the socket has, until the budget is used
+ * up. A read that took less than there was room for has emptied the socket, so one
+ * system call serves any number of small messages.
+ */
 static unsigned serve(struct viommu_vfu *vfu, unsigned budget)
 {
 	unsigned nr = 0;
@@ -347,6 +356,7 @@ static int open_fds(struct viommu_vfu *vfu)
 	return add_event(vfu, vfu->more_fd, VFU_EVENT_MORE);
 }
 
+/* Also after a failure in the middle of creation: what is not there is skipped. */
 static void free_server(struct viommu_vfu *vfu)
 {
 	struct viommu_alloc alloc = vfu->alloc;

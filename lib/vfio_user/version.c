@@ -113,7 +113,8 @@ static void note(struct json *j, const struct text *key, const struct text *valu
 		j->caps->max_dma_maps = true;
 }
 
-/* key: the member's, NULL in an array; in_caps: a member of "capabilities". */
+/* key: the member's, NULL in an array; in_caps: a member of "capabilities". The
+ * depth is what bounds the recursion. */
 static bool take_value(struct json *j, const struct text *key, bool in_caps)
 {
 	struct text value;

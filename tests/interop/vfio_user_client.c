@@ -402,6 +402,7 @@ int main(int argc, char **argv)
 		fprintf(stderr, "usage: %s VIOMMUD\n", argv[0]);
 		return 2;
 	}
+	setvbuf(stdout, NULL, _IOLBF, 0); /* a killed test shows how far it came */
 	daemon_path = argv[1];
 	signal(SIGPIPE, SIG_IGN);
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -23,6 +24,8 @@ const char vfu_client_ch_json[] =
 int vfu_client_connect(struct vfu_client *c, const char *path)
 {
 	struct sockaddr_un sa = {.sun_family = AF_UNIX};
+	/* A server that does not read must not hang the test. */
+	const struct timeval limit = {.tv_sec = REPLY_TIMEOUT_MS / 1000};
 
 	if (strlen(path) >= sizeof(sa.sun_path))
 		return -EINVAL;
@@ -30,6 +33,8 @@ int vfu_client_connect(struct vfu_client *c, const char *path)
 	c->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (c->fd < 0)
 		return -errno;
+	setsockopt(c->fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
+	setsockopt(c->fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
 	if (connect(c->fd, (struct sockaddr *)&sa, sizeof(sa)) < 0) {
 		int r = -errno;
 
