@@ -25,6 +25,9 @@ BUSYBOX = "busybox-static"
 EXTRAS = {"fio": ["fio"], "nvme": ["nvme-cli"], "iperf": ["iperf3"]}
 PROGRAMS = {"fio": ["usr/bin/fio"], "nvme": ["usr/sbin/nvme"], "iperf": ["usr/bin/iperf3"]}
 LIBS = "usr/lib/x86_64-linux-gnu"
+# What programs load while they run (pthread_cancel does), beside what they name.
+LOADED = ["libgcc_s.so.1"]
+FORMAT = 2  # of what is made from packages; another number makes it anew
 MODULES = ["virtio_iommu", "vfio", "vfio_iommu_type1", "vfio_pci", "virtio_blk",
            "virtio_net", "nvme", "virtio_pci", "ext4", "qemu_fw_cfg", "kvm_amd",
            "kvm_intel", "tun"]
@@ -79,7 +82,8 @@ def prepare_userland(sets, update=False):
     """Makes sure of userland/base.tree and userland/EXTRA.cpio."""
     for name in sets:
         target = LAB / "userland" / name
-        if read_stamp(f"userland-{name}") and not update:
+        stamp = read_stamp(f"userland-{name}")
+        if stamp and stamp.get("format") == FORMAT and not update:
             continue
         packages = archive.closure([BUSYBOX] if name == "base" else EXTRAS[name])
         if name == "base":
@@ -89,7 +93,8 @@ def prepare_userland(sets, update=False):
         if name != "base":
             write_file(LAB / "userland" / f"{name}.cpio", extra_cpio(name, target))
             shutil.rmtree(target)
-        write_stamp(f"userland-{name}", {"packages": ["=".join(p) for p in packages]})
+        write_stamp(f"userland-{name}", {"packages": ["=".join(p) for p in packages],
+                                         "format": FORMAT})
 
 
 def libraries(tree, program):
@@ -99,6 +104,7 @@ def libraries(tree, program):
     if "not found" in out:
         raise LabError(f"{program.name} lacks libraries:\n{out}")
     found = re.findall(r"=> (\S+) \(", out)
+    found += [str(p) for p in (tree / LIBS / name for name in LOADED) if p.exists()]
     return [pathlib.Path(p) for p in found if p.startswith(str(tree))]
 
 
