@@ -149,3 +149,49 @@ report() {
 	fi
 	return $code
 }
+
+# The network card under test: viommu.nic, else the first one.
+find_nic() {
+	modprobe virtio_net
+	if [ -n "$p_nic" ]; then
+		wait_for 20 test -e "/sys/class/net/$p_nic" && echo "$p_nic"
+		return
+	fi
+	wait_for 20 eval 'ls -d /sys/class/net/e*' || return 1
+	for nic in /sys/class/net/e*; do
+		echo "${nic##*/}"
+		return
+	done
+}
+
+# The PCI address behind the network card.
+net_pci() {
+	readlink -f "/sys/class/net/$(find_nic)" | tr / '\n' |
+		grep -E '^[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]$' | tail -n1
+}
+
+# Gets the card an address by DHCP.
+net_up() {
+	nic=$(find_nic) || return 1
+	ip link set lo up
+	ip link set "$nic" up
+	cat >/tmp/udhcpc <<-'END'
+		#!/bin/sh
+		[ "$1" = bound ] || exit 0
+		ip addr flush dev "$interface"
+		ip addr add "$ip/24" dev "$interface"
+		ip route add default via "$router"
+	END
+	chmod +x /tmp/udhcpc
+	udhcpc -i "$nic" -n -q -t 20 -T 1 -s /tmp/udhcpc >/tmp/udhcpc.log 2>&1 || {
+		result_block udhcpc-error </tmp/udhcpc.log
+		return 1
+	}
+	result nic="$nic" address="$(ip -4 -o addr show dev "$nic" | tr -s ' ' | cut -d' ' -f4)"
+}
+
+# Megabits a second that the receiver saw, from iperf3's JSON.
+iperf_mbits() {
+	sed -n '/"sum_received"/,/}/s/.*"bits_per_second":[[:space:]]*\([0-9]*\).*/\1/p' "$1" |
+		awk '{ printf "%d", $1 / 1000000 }'
+}
