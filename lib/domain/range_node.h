@@ -97,16 +97,11 @@ unsigned leaf_rank_slow(const struct range_leaf *leaf, uint64_t order, uint64_t 
 static inline unsigned leaf_rank(const struct range_leaf *leaf, uint64_t order,
 				 uint64_t x)
 {
-	unsigned above[3] = {0};
-	unsigned rank;
+	unsigned rank = 0;
 
-#pragma GCC unroll 5
-	for (unsigned i = 0; i < RANGE_LEAF_MAX; i += 3) {
-		above[0] += x < leaf_start(leaf, i);
-		above[1] += x < leaf_start(leaf, i + 1);
-		above[2] += x < leaf_start(leaf, i + 2);
-	}
-	rank = RANGE_LEAF_MAX - above[0] - above[1] - above[2];
+#pragma GCC unroll 15
+	for (unsigned i = 0; i < RANGE_LEAF_MAX; i++)
+		rank += leaf_start(leaf, i) <= x;
 	return likely(rank_is(leaf, order, rank, x)) ? rank
 						     : leaf_rank_slow(leaf, order, x);
 }
@@ -189,7 +184,22 @@ static inline void tree_set_root(struct range_tree *t, void *node, unsigned leve
 	store_release(&t->root, node ? (uintptr_t)node | levels : 0);
 }
 
-/* The leaf where x belongs, and the bounds of what starts in it. */
+/* The leaf where x belongs; NULL: the tree is empty. */
+static inline const struct range_leaf *leaf_at(const struct range_tree *t, uint64_t x)
+{
+	uintptr_t root = tree_root(t);
+	void *node = root_node(root);
+
+	for (unsigned level = root_levels(root); level; level--) {
+		const struct range_inner *inner = node;
+
+		node = inner_child(inner, inner_search(inner, x));
+		fetch_node(node, level - 1);
+	}
+	return node;
+}
+
+/* The same with the bounds of what starts in it. */
 struct leaf_pos {
 	struct range_leaf *leaf;
 	uint64_t lower; /* 0: no lower bound */

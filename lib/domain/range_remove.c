@@ -196,13 +196,11 @@ static void prune_root(struct prune *p)
 
 bool range_tree_remove_one(struct range_tree *t, uint64_t start, uint64_t last)
 {
-	struct range_leaf *leaf;
-	struct leaf_pos pos;
+	struct range_leaf *leaf = (struct range_leaf *)leaf_at(t, start);
 	unsigned rank, slot;
 
-	if (!leaf_find(t, start, &pos))
+	if (!leaf)
 		return false;
-	leaf = pos.leaf;
 	rank = leaf_rank(leaf, leaf->order, start);
 	if (!rank || order_nr(leaf->order) <= SMALL + 1)
 		return false;

@@ -48,7 +48,7 @@ static void fill(const struct range_leaf *leaf, unsigned slot, struct range *out
  * may reach into it. When the leaf has nothing at or below x, that one is it.
  * Each turn goes to strictly lower addresses.
  */
-bool range_tree_at_or_below(const struct range_tree *t, uint64_t x, struct range *out)
+static bool at_or_below_slow(const struct range_tree *t, uint64_t x, struct range *out)
 {
 	for (;;) {
 		struct leaf_pos pos;
@@ -59,7 +59,7 @@ bool range_tree_at_or_below(const struct range_tree *t, uint64_t x, struct range
 			return false;
 		order = leaf_order(pos.leaf);
 		rank = leaf_rank(pos.leaf, order, x);
-		if (likely(rank)) {
+		if (rank) {
 			fill(pos.leaf, order_slot(order, rank - 1), out);
 			return true;
 		}
@@ -67,6 +67,22 @@ bool range_tree_at_or_below(const struct range_tree *t, uint64_t x, struct range
 			return false;
 		x = pos.lower - 1;
 	}
+}
+
+bool range_tree_at_or_below(const struct range_tree *t, uint64_t x, struct range *out)
+{
+	const struct range_leaf *leaf = leaf_at(t, x);
+	uint64_t order;
+	unsigned rank;
+
+	if (!leaf)
+		return false;
+	order = leaf_order(leaf);
+	rank = leaf_rank(leaf, order, x);
+	if (unlikely(!rank))
+		return at_or_below_slow(t, x, out);
+	fill(leaf, order_slot(order, rank - 1), out);
+	return true;
 }
 
 bool range_tree_find(const struct range_tree *t, uint64_t x, struct range *out)
