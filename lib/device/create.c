@@ -197,6 +197,7 @@ void viommu_device_reset(struct viommu_device *dev)
 	fault_abandon(dev); /* they were for the driver that is gone */
 	dev->features = 0;
 	dev->probe_seen = 0;
+	dev->impatient = false;
 }
 
 void viommu_device_system_reset(struct viommu_device *dev)

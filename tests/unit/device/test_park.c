@@ -203,7 +203,9 @@ static void reset_does_not_wait(void **state)
 	f.space->hold = true;
 	add_unmap(&f, 0, 1);
 	assert_true(viommu_device_process(f.kit.dev, 16) & VIOMMU_WORK_PARKED);
+	f.kit.dev->impatient = true;
 	viommu_device_reset(f.kit.dev);
+	assert_false(f.kit.dev->impatient); /* a new driver, a new chance */
 	assert_int_equal(f.space->resets, 1);
 	assert_int_equal(f.space->give_ups, 2); /* the request's, the reset's */
 	assert_int_equal(viommu_device_process(f.kit.dev, 16), 0);
