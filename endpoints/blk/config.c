@@ -9,13 +9,14 @@ _Static_assert(sizeof(struct virtio_blk_config) == 64, "60 bytes and padding");
 
 uint64_t blk_features(const struct blk *blk)
 {
-	uint64_t f =
-		BIT(VIRTIO_BLK_F_SEG_MAX) | BIT(VIRTIO_BLK_F_BLK_SIZE) |
-		BIT(VIRTIO_BLK_F_TOPOLOGY) | BIT(VIRTIO_BLK_F_FLUSH) |
-		BIT(VIRTIO_BLK_F_CONFIG_WCE) | BIT(VIOMMU_VIRTIO_F_RING_INDIRECT_DESC) |
-		BIT(VIOMMU_VIRTIO_F_RING_EVENT_IDX) |
-		BIT(VIOMMU_VIRTIO_F_ACCESS_PLATFORM) | BIT(VIOMMU_VIRTIO_F_RING_RESET);
+	uint64_t f = BIT(VIRTIO_BLK_F_SEG_MAX) | BIT(VIRTIO_BLK_F_BLK_SIZE) |
+		     BIT(VIRTIO_BLK_F_TOPOLOGY) | BIT(VIRTIO_BLK_F_FLUSH) |
+		     BIT(VIRTIO_BLK_F_CONFIG_WCE) | BIT(VIOMMU_VIRTIO_F_RING_EVENT_IDX) |
+		     BIT(VIOMMU_VIRTIO_F_ACCESS_PLATFORM) |
+		     BIT(VIOMMU_VIRTIO_F_RING_RESET);
 
+	if (blk->indirect)
+		f |= BIT(VIOMMU_VIRTIO_F_RING_INDIRECT_DESC);
 	if (blk->queues_nr > 1)
 		f |= BIT(VIRTIO_BLK_F_MQ);
 	if (blk->info->read_only)
@@ -64,11 +65,12 @@ static void fill_limits(const struct blk *blk, struct virtio_blk_config *c)
 static void fill_config(const struct blk *blk, struct virtio_blk_config *c)
 {
 	const struct block_info *info = blk->info;
+	/* Header and status take a descriptor each. */
+	uint32_t seg_max = blk->queue_size - 2;
 
 	*c = (struct virtio_blk_config){
 		.capacity = htole64(info->capacity / BLOCK_SECTOR),
-		/* Header and status take a descriptor each. */
-		.seg_max = htole32(blk->queue_size - 2),
+		.seg_max = htole32(seg_max < BLK_SEG_MAX ? seg_max : BLK_SEG_MAX),
 		.blk_size = htole32(info->logical),
 		.physical_block_exp = lg2(info->physical / info->logical),
 		.min_io_size = htole16((uint16_t)(info->physical / info->logical)),

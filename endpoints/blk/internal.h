@@ -23,6 +23,8 @@
 #define BLK_ZEROES_SECTORS  (128u << 10) /* of one segment (64 MiB): IOERR */
 #define BLK_INFLIGHT_MAX    1024u	 /* more stay in the rings */
 #define BLK_REVOKES_MAX	    8u		 /* noted ranges; more count as all */
+/* Told to the driver; longer chains are served too. */
+#define BLK_SEG_MAX 254u
 /* Pieces of guest memory in one system call; longer requests take several. */
 #define BLK_PIECES_MAX 256u
 /* A reset waits this long for the disk: QEMU gives up on a reply after 5 s. */
@@ -101,7 +103,7 @@ struct blk {
 	/* Set at creation. */
 	unsigned queues_nr, queue_size, bufs_max, inflight_max;
 	unsigned drain_ms; /* BLK_DRAIN_MS */
-	bool packed;
+	bool packed, indirect;
 	char serial[VIRTIO_BLK_ID_LEN];
 
 	/* Negotiated; reset clears them. */

@@ -62,6 +62,25 @@ static void features_follow_the_options(void **state)
 	vdisk_destroy(v);
 }
 
+static void indirect_tables_are_offered_where_they_cost_nothing(void **state)
+{
+	struct vdisk *v = vdisk_plug(MEM_DISK, plain);
+
+	(void)state;
+	assert_true(vdisk_offered(v) & BIT(28));
+	assert_int_equal(vdisk_config(v, 12, 4), BLK_SEG_MAX);
+	vdisk_destroy(v);
+	v = vdisk_plug(MEM_DISK, (struct vdisk_shape){.iommu = true});
+	assert_false(vdisk_offered(v) & BIT(28));
+	assert_int_equal(vdisk_config(v, 12, 4), BLK_SEG_MAX);
+	assert_int_equal(guest_reg(v->g, 0, v->common + 24, 2), 1024); /* queue_size */
+	vdisk_destroy(v);
+	v = vdisk_plug(MEM_DISK ",queue-size=64", behind_iommu);
+	assert_true(vdisk_offered(v) & BIT(28));
+	assert_int_equal(vdisk_config(v, 12, 4), 62);
+	vdisk_destroy(v);
+}
+
 static void wrong_options_are_refused(void **state)
 {
 	static const char *const bad[] = {
@@ -847,6 +866,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(config_space_tells_the_limits),
 		cmocka_unit_test(features_follow_the_options),
+		cmocka_unit_test(indirect_tables_are_offered_where_they_cost_nothing),
 		cmocka_unit_test(wrong_options_are_refused),
 		cmocka_unit_test(creation_survives_lack_of_memory),
 		cmocka_unit_test(every_ring_and_backend_moves_data),

@@ -61,13 +61,17 @@ void vdisk_map(struct vdisk *v)
 struct vdisk *vdisk_plug(const char *options, struct vdisk_shape shape)
 {
 	struct vdisk *v = calloc(1, sizeof(*v));
+	char text[256];
 
+	/* Not offered behind an IOMMU unless it is asked for. */
+	snprintf(text, sizeof(text), "%s%s", options,
+		 shape.indirect ? ",indirect=on" : "");
 	v->shape = shape;
 	if (!v->shape.queues)
 		v->shape.queues = 1;
 	v->g = guest_create(shape.iommu);
 	vdisk_map(v);
-	assert_int_equal(guest_endpoint(v->g, "blk", options), 0);
+	assert_int_equal(guest_endpoint(v->g, "blk", text), 0);
 	v->common = find_region(v, 1);
 	v->notify = find_region(v, 2);
 	v->device = find_region(v, 4);
