@@ -6,11 +6,7 @@
 #include "endpoints/util.h"
 
 const struct endpoint_type *const endpoint_types[] = {
-	&endpoint_blk,
-	&endpoint_nvme,
-	&endpoint_dmatest,
-	&endpoint_net,
-	NULL,
+	&endpoint_blk, &endpoint_nvme, &endpoint_dmatest, &endpoint_net, NULL,
 };
 
 const struct endpoint_type *endpoint_type_find(const char *name)
