@@ -88,6 +88,17 @@ static uint64_t wanted_features(const struct viommu_drv *drv)
 	return bits;
 }
 
+static uint64_t choose_features(const struct viommu_drv *drv, uint64_t offered)
+{
+	uint64_t features = offered & wanted_features(drv);
+
+	/* In a packed ring both descriptors of a request are in one cache line;
+	 * a table would be another one to fetch. */
+	if (features >> VIRTIO_F_RING_PACKED & 1)
+		features &= ~(1ull << VIRTIO_F_INDIRECT_DESC);
+	return features;
+}
+
 static bool has_all(uint64_t features, uint64_t bits)
 {
 	return (features & bits) == bits;
@@ -109,11 +120,7 @@ static int negotiate(struct viommu_drv *drv)
 	if (drv->features && !has_all(offered, drv->features))
 		return err(EIO, "the device offers less than before its reset");
 	if (!drv->features)
-		drv->features = offered & wanted_features(drv);
-	/* In a packed ring both descriptors of a request are in one cache line;
-	 * a table would be another one to fetch. */
-	if (drv_has(drv, VIRTIO_F_RING_PACKED))
-		drv->features &= ~(1ull << VIRTIO_F_INDIRECT_DESC);
+		drv->features = choose_features(drv, offered);
 	drv->transport.set_features(drv->transport_opaque, drv->features);
 	set_status(drv, VIRTIO_STATUS_FEATURES_OK);
 	if (!(drv->transport.get_status(drv->transport_opaque) &
@@ -149,40 +156,56 @@ static int read_config(struct viommu_drv *drv, struct virtio_iommu_config *confi
 	return err(EIO, "the configuration does not keep still");
 }
 
-/* Takes the limits over; they must not have changed in a reset. */
-static int accept_limits(struct viommu_drv *drv, const struct virtio_iommu_config *config)
+/* The device's limits, checked, ranges in whole granules. */
+static int decode_limits(const struct viommu_drv *drv,
+			 const struct virtio_iommu_config *config, struct drv_limits *out)
 {
-	uint64_t mask = le64(config->page_size_mask);
-	uint64_t granule = mask & -mask, start = 0, last = UINT64_MAX;
-	uint32_t first_id = 0, last_id = UINT32_MAX;
+	uint64_t mask = le64(config->page_size_mask), low = (mask & -mask) - 1;
 
+	*out = (struct drv_limits){.granule = mask & -mask,
+				   .input_last = UINT64_MAX,
+				   .domain_last = UINT32_MAX};
 	if (drv_has(drv, VIRTIO_IOMMU_F_INPUT_RANGE)) {
-		start = le64(config->input_start);
-		last = le64(config->input_last);
+		out->input_start = le64(config->input_start);
+		out->input_last = le64(config->input_last);
 	}
 	if (drv_has(drv, VIRTIO_IOMMU_F_DOMAIN_RANGE)) {
-		first_id = le32(config->domain_first);
-		last_id = le32(config->domain_last);
+		out->domain_first = le32(config->domain_first);
+		out->domain_last = le32(config->domain_last);
 	}
-	if (!mask || first_id > last_id || start > last)
+	if (!mask || out->domain_first > out->domain_last ||
+	    out->input_start > out->input_last)
 		return err(EIO, "no page size, or an empty range");
-	/* Whole granules inside the range. */
-	if (start & (granule - 1))
-		start = (start | (granule - 1)) + 1;
-	if ((last & (granule - 1)) != granule - 1)
-		last = (last & -granule) - 1;
-	if (start > last || last - start < granule - 1 ||
-	    (!start && last == UINT64_MAX && granule > (1ull << 62)))
+	if (out->input_start & low)
+		out->input_start = (out->input_start | low) + 1;
+	if ((out->input_last & low) != low)
+		out->input_last = (out->input_last & ~low) - 1;
+	/* Room for a page at least. */
+	if (out->input_start > out->input_last ||
+	    out->input_last - out->input_start < low || out->granule > 1ull << 62)
 		return err(EIO, "the input range has no whole page");
-	if (drv->granule && (granule != drv->granule || start != drv->input_start ||
-			     last != drv->input_last || first_id != drv->domain_first ||
-			     last_id != drv->domain_last))
+	return 0;
+}
+
+/* Takes the limits over. A reset must not change them, and data calls read them
+ * meanwhile, so then they are only compared. */
+static int accept_limits(struct viommu_drv *drv, const struct virtio_iommu_config *config)
+{
+	const struct drv_limits *old = &drv->limits;
+	struct drv_limits limits;
+	int r = decode_limits(drv, config, &limits);
+
+	if (r)
+		return r;
+	if (!old->granule) {
+		drv->limits = limits;
+		return 0;
+	}
+	if (limits.granule != old->granule || limits.input_start != old->input_start ||
+	    limits.input_last != old->input_last ||
+	    limits.domain_first != old->domain_first ||
+	    limits.domain_last != old->domain_last)
 		return err(EIO, "the limits changed in a reset");
-	drv->granule = granule;
-	drv->input_start = start;
-	drv->input_last = last;
-	drv->domain_first = first_id;
-	drv->domain_last = last_id;
 	return 0;
 }
 
@@ -423,7 +446,7 @@ uint64_t viommu_drv_features(const struct viommu_drv *drv)
 
 uint64_t viommu_drv_granule(const struct viommu_drv *drv)
 {
-	return drv->granule;
+	return drv->limits.granule;
 }
 
 void viommu_drv_get_stats(struct viommu_drv *drv, struct viommu_drv_stats *out)

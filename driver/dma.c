@@ -377,7 +377,7 @@ static int init_iova(struct viommu_drv_domain *domain,
 		     const struct viommu_drv_domain_config *config)
 {
 	const struct viommu_drv *drv = domain->drv;
-	uint64_t first = drv->input_start, last = drv->input_last;
+	uint64_t first = drv->limits.input_start, last = drv->limits.input_last;
 
 	if (config->iova_last) {
 		first = config->iova_first > first ? config->iova_first : first;

@@ -11,8 +11,9 @@
 
 static uint32_t next_id(const struct viommu_drv *drv, uint32_t id)
 {
-	return id < drv->domain_first || id >= drv->domain_last ? drv->domain_first
-								: id + 1;
+	return id < drv->limits.domain_first || id >= drv->limits.domain_last
+		       ? drv->limits.domain_first
+		       : id + 1;
 }
 
 static bool id_used(const struct viommu_drv *drv, uint32_t id)
@@ -30,8 +31,8 @@ static int choose_id(struct viommu_drv *drv, uint32_t *id)
 	const struct viommu_drv_domain *domain = drv->domains;
 	uint32_t try = drv->next_domain;
 
-	if (try < drv->domain_first || try > drv->domain_last)
-		try = drv->domain_first;
+	if (try < drv->limits.domain_first || try > drv->limits.domain_last)
+		try = drv->limits.domain_first;
 	/* Among one more than there are domains one is free, unless the range
 	 * is smaller than that. */
 	for (;; domain = domain->next, try = next_id(drv, try)) {
@@ -169,7 +170,7 @@ static int check_flags(const struct viommu_drv *drv, unsigned flags)
 
 static int check_range(const struct viommu_drv *drv, const struct drv_range *range)
 {
-	uint64_t low = drv->granule - 1;
+	uint64_t low = drv->limits.granule - 1;
 
 	if (range->last <= range->start)
 		return err(EINVAL, "last <= start");
@@ -177,7 +178,8 @@ static int check_range(const struct viommu_drv *drv, const struct drv_range *ran
 		return err(ERANGE, "not aligned to the granule");
 	if (range->pa + (range->last - range->start) < range->pa)
 		return err(ERANGE, "pa wraps around");
-	if (range->start < drv->input_start || range->last > drv->input_last)
+	if (range->start < drv->limits.input_start ||
+	    range->last > drv->limits.input_last)
 		return err(ERANGE, "outside the input range");
 	return 0;
 }

@@ -84,6 +84,13 @@ struct drv_events {
 	uint64_t faults, bad;
 };
 
+/* The device's, as of its configuration; do not change after the start. */
+struct drv_limits {
+	uint64_t granule;		  /* bytes */
+	uint64_t input_start, input_last; /* iova, whole granules */
+	uint32_t domain_first, domain_last;
+};
+
 struct viommu_drv {
 	struct viommu_drv_platform platform;
 	void *platform_opaque;
@@ -94,9 +101,7 @@ struct viommu_drv {
 	void *ops_opaque;
 
 	uint64_t features; /* negotiated */
-	uint64_t granule;  /* bytes */
-	uint64_t input_start, input_last;
-	uint32_t domain_first, domain_last;
+	struct drv_limits limits;
 	uint32_t next_domain; /* where the search for a number starts */
 
 	struct drv_reqq *reqq;

@@ -36,7 +36,7 @@ int drv_iova_init(struct drv_iova *iova, const struct viommu_drv *drv, uint64_t 
 	unsigned cpus_nr = drv->platform.cpus_nr;
 
 	iova->drv = drv;
-	iova->unit_lg2 = (unsigned)__builtin_ctzll(drv->granule);
+	iova->unit_lg2 = (unsigned)__builtin_ctzll(drv->limits.granule);
 	if (iova->unit_lg2 < UNIT_LG2_MIN)
 		iova->unit_lg2 = UNIT_LG2_MIN;
 	/* Whole units; never 0, which many drivers take for "none". */

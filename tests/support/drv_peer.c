@@ -205,11 +205,13 @@ static void set_status(void *opaque, uint8_t status)
 
 	if (!status && peer->stuck_reset)
 		return;
+	pthread_mutex_lock(&peer->device_lock);
 	if (!status)
 		reset_device(peer);
 	if (status & 8 && peer->refuse_features)
 		status &= (uint8_t)~8u;
 	peer->status = status;
+	pthread_mutex_unlock(&peer->device_lock);
 }
 
 static void config_read(void *opaque, uint32_t offset, void *buf, uint32_t len)
@@ -275,22 +277,26 @@ static int queue_setup(void *opaque, const struct viommu_drv_queue_setup *setup)
 		.driver = setup->driver,
 		.device = setup->device,
 	};
+	int r;
 
 	if (peer->queue_error)
 		return peer->queue_error;
 	assert_true(setup->index < PEER_QUEUES);
 	assert_true(setup->size <= peer->queue_max[setup->index]);
+	pthread_mutex_lock(&peer->device_lock);
 	peer->setup[setup->index] = *setup;
 	peer->ready[setup->index] = true;
-	return viommu_virtq_init(&peer->vq[setup->index], &cfg,
-				 (struct viommu_ring_mem){ring_map, peer});
+	r = viommu_virtq_init(&peer->vq[setup->index], &cfg,
+			      (struct viommu_ring_mem){ring_map, peer});
+	pthread_mutex_unlock(&peer->device_lock);
+	return r;
 }
 
 static void kick(void *opaque, uint16_t index)
 {
 	struct peer *peer = opaque;
 
-	assert_true(index < PEER_QUEUES && peer->ready[index]);
+	assert_true(index < PEER_QUEUES);
 	__atomic_add_fetch(&peer->kicks[index], 1, __ATOMIC_RELAXED);
 	if (!peer->threaded)
 		peer_work(peer);
@@ -504,8 +510,10 @@ static void work_queue(struct peer *peer, unsigned index)
 
 void peer_work(struct peer *peer)
 {
+	pthread_mutex_lock(&peer->device_lock);
 	for (unsigned i = 0; i < PEER_QUEUES; i += 2)
 		work_queue(peer, i);
+	pthread_mutex_unlock(&peer->device_lock);
 }
 
 bool peer_send_event(struct peer *peer, const void *bytes, size_t bytes_len, uint32_t len)
@@ -619,6 +627,7 @@ struct peer *peer_create(void)
 	assert_non_null(peer);
 	peer->log = calloc(PEER_LOG, sizeof(*peer->log));
 	pthread_mutex_init(&peer->lock, NULL);
+	pthread_mutex_init(&peer->device_lock, NULL);
 	peer->offered = VERSION_1 | INDIRECT | EVENT_IDX | IOMMU_BITS;
 	peer->config = (struct virtio_iommu_config){
 		.page_size_mask = ~0xfffull,
@@ -693,6 +702,7 @@ void peer_destroy(struct peer *peer)
 	for (unsigned i = 0; i < PEER_SHARED; i++)
 		free(peer->shared[i].p);
 	pthread_mutex_destroy(&peer->lock);
+	pthread_mutex_destroy(&peer->device_lock);
 	free(peer->log);
 	free(peer);
 }

@@ -109,8 +109,9 @@ struct peer {
 		size_t len;
 	} shared[PEER_SHARED];
 	struct peer_timer timers[PEER_TIMERS];
-	bool no_timer;	      /* arming fails */
-	pthread_mutex_t lock; /* threaded: of device and platform state */
+	bool no_timer;		     /* arming fails */
+	pthread_mutex_t lock;	     /* of the timers */
+	pthread_mutex_t device_lock; /* of the device's state and its model */
 
 	/* ---- what the driver told ---- */
 	struct viommu_drv *drv;
