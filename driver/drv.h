@@ -71,8 +71,11 @@ struct drv_reqq {
 	struct drv_request *requests; /* as many as fit into the ring */
 	unsigned requests_nr;
 	struct drv_request *free;
-	int broken; /* 0, -ETIMEDOUT, -EIO; atomic, set under the lock */
-	bool told;  /* the owner was told of the quarantine */
+	int broken;	    /* 0, -ETIMEDOUT, -EIO; atomic, set under the lock */
+	bool told;	    /* the owner was told of the quarantine */
+	bool polled;	    /* the device wanted no kick when last asked */
+	bool kick_due;	    /* it wanted one since */
+	uint32_t hidden_nr; /* requests in the ring and not published */
 	/* Counters, written under the lock. */
 	uint64_t posted, maps, unmaps, notifications, failed, syncs;
 };

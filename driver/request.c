@@ -9,6 +9,9 @@
 
 #include "proto/proto.h"
 
+/* Requests after which a device that polls is shown what there is, so that it
+ * works while the rest is being written. */
+#define EARLY_NR 4u
 /* Spins between two looks at the clock. */
 #define SPINS_PER_CLOCK 64u
 
@@ -69,7 +72,8 @@ int drv_reqq_start(struct drv_reqq *rq)
 	/* Replies are polled for. */
 	if (!r)
 		drvq_disable_notify(&rq->ring.q);
-	rq->told = false;
+	rq->told = rq->polled = rq->kick_due = false;
+	rq->hidden_nr = 0;
 	/* Pairs with nothing: readers that see the old value only fail late. */
 	store_relaxed(&rq->broken, r);
 	drv_unlock(rq->drv, &rq->lock, state);
@@ -226,6 +230,10 @@ static void add(struct drv_reqq *rq, struct drv_request *req, const struct drvq_
 		return;
 	}
 	drv_count(&rq->posted, 1);
+	if (++rq->hidden_nr >= EARLY_NR && rq->polled) {
+		rq->kick_due |= drv_ring_publish(rq->drv, &rq->ring);
+		rq->hidden_nr = 0;
+	}
 }
 
 void drv_reqq_post(struct drv_reqq *rq, struct drv_request *req, uint32_t readable_len,
@@ -253,8 +261,14 @@ void drv_reqq_post(struct drv_reqq *rq, struct drv_request *req, uint32_t readab
 static void publish(struct drv_reqq *rq)
 {
 	uintptr_t state = drv_lock(rq->drv, &rq->lock);
-	bool kick = !rq->broken && drv_ring_publish(rq->drv, &rq->ring);
+	bool kick = false;
 
+	if (!rq->broken && (rq->hidden_nr || rq->kick_due)) {
+		kick = drv_ring_publish(rq->drv, &rq->ring) || rq->kick_due;
+		rq->polled = !kick;
+		rq->kick_due = false;
+		rq->hidden_nr = 0;
+	}
 	if (kick)
 		drv_count(&rq->notifications, 1);
 	drv_unlock(rq->drv, &rq->lock, state);
