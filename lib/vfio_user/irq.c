@@ -179,6 +179,10 @@ unsigned vfu_irq_count(const struct viommu_vfu *vfu, uint32_t index)
 
 	if (index == VFU_IRQ_INTX)
 		return cfg->intx;
+	/* QEMU warns of a function that cannot report errors (AER); this one can,
+	 * but never has any. */
+	if (index == VFU_IRQ_ERR)
+		return 1;
 	return index == VFU_IRQ_MSIX ? cfg->msix_nr : 0;
 }
 
@@ -210,10 +214,19 @@ static int set_triggers(struct viommu_vfu *vfu, const struct vfu_irq_set *s,
 
 		if (s->index == VFU_IRQ_INTX)
 			set_intx(vfu, fd);
-		else
+		else if (s->index == VFU_IRQ_MSIX)
 			set_msix(vfu, s->start + i, fd);
+		/* else: closed, there will be no error to report */
 	}
 	return 0;
+}
+
+/* -1: none. */
+static int trigger_fd(const struct viommu_vfu *vfu, uint32_t index, unsigned vector)
+{
+	if (index == VFU_IRQ_INTX)
+		return vfu->irq.intx_fd;
+	return index == VFU_IRQ_MSIX ? vfu->irq.msix_fd[vector] : -1;
 }
 
 /* The client tries the interrupts itself. */
@@ -223,8 +236,7 @@ static int loop_back(struct viommu_vfu *vfu, const struct vfu_irq_set *s,
 	if (!s->count)
 		disable(vfu, s->index);
 	for (unsigned i = 0; i < s->count; i++) {
-		int fd = s->index == VFU_IRQ_INTX ? vfu->irq.intx_fd
-						  : vfu->irq.msix_fd[s->start + i];
+		int fd = trigger_fd(vfu, s->index, s->start + i);
 
 		if ((!bools || bools[i]) && fd >= 0)
 			fire(vfu, fd);

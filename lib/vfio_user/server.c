@@ -183,8 +183,9 @@ static void disconnect(struct viommu_vfu *vfu)
 	enum viommu_log_level level = VIOMMU_LOG_WARN;
 
 	vfu->announced = vfu->conn.negotiated;
+	/* Who cares for the normal course of things has the callbacks. */
 	if (vfu->conn.eof)
-		level = vfu->announced ? VIOMMU_LOG_INFO : VIOMMU_LOG_DEBUG;
+		level = VIOMMU_LOG_DEBUG;
 	else
 		vfu->stats.protocol_errors++;
 	log_write(vfu->log, level, "%s: connection ended: %s.", vfu->name, vfu->drop);

@@ -190,8 +190,8 @@ int vfu_handle_version(struct viommu_vfu *vfu, struct vfu_msg *m)
 	if (len && vfu_caps_parse(json, (unsigned)strlen(json), &caps) < 0)
 		return vfu_drop(vfu, "VERSION with malformed JSON");
 	vfu->conn.negotiated = true;
-	log_info(vfu->log, "%s: a client connected (protocol %u.%u).", vfu->name, v.major,
-		 v.minor);
+	log_debug(vfu->log, "%s: a client connected (protocol %u.%u).", vfu->name,
+		  v.major, v.minor);
 	if (vfu->ops.connected)
 		vfu->ops.connected(vfu->opaque);
 	return write_reply(vfu, &caps);

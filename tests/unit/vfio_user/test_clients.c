@@ -235,7 +235,7 @@ static void qemu_realize(struct guest *g)
 	assert_int_equal(vfu_client_region_info(c, CONFIG, &region), 0);
 	assert_int_equal(region.size, 4096);
 	assert_int_equal(vfu_client_irq_info(c, VFU_IRQ_ERR, &irq), 0);
-	assert_int_equal(irq.count, 0);
+	assert_int_equal(irq.count, 1); /* or it prints a warning */
 	assert_int_equal(vfu_client_read(c, CONFIG, 0, config, 4096), 0);
 	for (unsigned bar = 0x10; bar < 0x28; bar += 4) {
 		uint32_t old = (uint32_t)rd(g, CONFIG, bar, 4);

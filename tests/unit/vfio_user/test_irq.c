@@ -335,7 +335,8 @@ static void test_refused(void **state)
 		{VFU_IRQ_INTX, EVENTFD | TRIGGER, 0, 2, 2},
 		{VFU_IRQ_INTX, EVENTFD | TRIGGER, 1, 1, 1},
 		{VFU_IRQ_MSI, EVENTFD | TRIGGER, 0, 1, 1},
-		{VFU_IRQ_ERR, EVENTFD | TRIGGER, 0, 1, 1},
+		{VFU_IRQ_ERR, EVENTFD | TRIGGER, 0, 2, 2},
+		{VFU_IRQ_ERR, NONE | MASK, 0, 1, 0},
 		{VFU_IRQ_REQ, EVENTFD | TRIGGER, 0, 1, 1},
 	};
 
@@ -352,6 +353,21 @@ static void test_refused(void **state)
 		assert_int_equal(set(f, i, NONE | TRIGGER, 0, 0, NULL, 0), 0);
 	for (int i = 0; i < 3; i++)
 		close(fds[i]);
+}
+
+/* QEMU brings an eventfd for errors, and takes it back; there are none. */
+static void test_error_interrupt(void **state)
+{
+	struct fixture *f = *state;
+	int efd = event(), before = count_fds();
+
+	assert_int_equal(set(f, VFU_IRQ_ERR, EVENTFD | TRIGGER, 0, 1, &efd, 1), 0);
+	assert_int_equal(set(f, VFU_IRQ_ERR, NONE | TRIGGER, 0, 1, NULL, 0), 0);
+	assert_int_equal(set(f, VFU_IRQ_ERR, EVENTFD | TRIGGER, 0, 1, NULL, 0), 0);
+	assert_int_equal(set(f, VFU_IRQ_ERR, NONE | TRIGGER, 0, 0, NULL, 0), 0);
+	assert_int_equal(taken(efd), 0);
+	assert_int_equal(count_fds(), before);
+	close(efd);
 }
 
 static void test_reset_keeps_eventfds(void **state)
@@ -382,6 +398,7 @@ int main(void)
 		CASE(test_not_an_eventfd),
 		CASE(test_full_blocking_eventfd),
 		CASE(test_refused),
+		CASE(test_error_interrupt),
 		CASE(test_reset_keeps_eventfds),
 	};
 
