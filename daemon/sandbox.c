@@ -184,10 +184,10 @@ static int add_checked(scmp_filter_ctx filter)
 				     SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
 	if (!r)
 		r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1,
-				     SCMP_A0(SCMP_CMP_EQ, AF_UNIX));
+				     SCMP_A0(SCMP_CMP_EQ, AF_UNIX, 0));
 	for (i = 0; !r && i < ARRAY_LEN(fcntls); i++)
 		r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(fcntl), 1,
-				     SCMP_A1(SCMP_CMP_EQ, (scmp_datum_t)fcntls[i]));
+				     SCMP_A1(SCMP_CMP_EQ, (scmp_datum_t)fcntls[i], 0));
 	return r;
 }
 
@@ -209,11 +209,11 @@ static int add_family(scmp_filter_ctx filter, int family, bool allowed)
 
 	if (!allowed)
 		return seccomp_rule_add(filter, SCMP_ACT_ERRNO(EACCES), SCMP_SYS(socket),
-					1, SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)family));
+					1, SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)family, 0));
 	for (unsigned i = 0; !r && i < ARRAY_LEN(types); i++)
 		r = seccomp_rule_add(
 			filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 2,
-			SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)family),
+			SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)family, 0),
 			SCMP_A1(SCMP_CMP_MASKED_EQ, 0xf, (scmp_datum_t)types[i]));
 	return r;
 }
