@@ -37,7 +37,7 @@ class Daemon:
 
     SLOTS = {"iommu": 3, "disk": 4, "dma": 5}
 
-    def __init__(self, *options, iommu="", disk=""):
+    def __init__(self, *options, iommu="", disk="", kind="blk"):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="viommud-"))
         self.log = self.folder / "log"
         if not disk:
@@ -48,7 +48,7 @@ class Daemon:
         self.argv = [str(binary()), "--socket-dir", str(self.folder),
                      "--control", str(self.folder / "control"),
                      "--iommu", ",".join(filter(None, ["id=iommu", iommu])),
-                     "--endpoint", f"blk,id=disk,ep=0x20,{disk}",
+                     "--endpoint", f"{kind},id=disk,ep=0x20,{disk}",
                      "--endpoint", "dmatest,id=dma,ep=0x28", *options]
         self.process = None
 
