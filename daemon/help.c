@@ -59,7 +59,7 @@ const char settings_help[] =
 "  --threads N           for the endpoints, 1 to 16 (1); the IOMMU has its own\n"
 "  --poll-us N|auto      how long rings are watched after work before the guest has\n"
 "                        to notify again; 0: never; auto: as long as it pays, up to\n"
-"                        200 (auto)\n"
+"                        200 for the IOMMU, 50 for the others (auto)\n"
 "\n"
 "Safety\n"
 "  --user NAME           become this user once all is open (only as root)\n"

@@ -68,11 +68,9 @@ json_t *json_loop(const struct loop *loop)
 	json_put(out, "polls", stats.policy.polls);
 	json_put(out, "found", stats.policy.found);
 	json_put(out, "missed", stats.policy.missed);
-	json_put(out, "rests", stats.policy.rests);
 	json_put(out, "sleeps", stats.policy.sleeps);
 	json_put(out, "wakes", stats.wakes);
 	json_put(out, "turns", stats.turns);
-	json_put(out, "yields", stats.yields);
 	json_put(out, "watched_us", stats.watched_ns / 1000);
 	json_put(out, "busy_us", stats.busy_ns / 1000);
 	return out;

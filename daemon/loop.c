@@ -43,7 +43,7 @@ struct loop {
 	pthread_mutex_t lock;
 	pthread_cond_t changed; /* a call's state, or opened */
 	struct call *calls;
-	bool opened, stopping;
+	bool begun, opened, stopping;
 
 	atomic_bool woken;  /* something besides descriptors wants a round */
 	atomic_bool asleep; /* wakers must write wake_fd */
@@ -114,7 +114,6 @@ void loop_set_policy(struct loop *loop, bool automatic, uint32_t poll_us)
 	policy->polls = old.polls;
 	policy->found = old.found;
 	policy->missed = old.missed;
-	policy->rests = old.rests;
 	policy->sleeps = old.sleeps;
 }
 
@@ -264,19 +263,23 @@ static unsigned do_work(struct loop *loop)
 	return found;
 }
 
-/* Gives way to a guest's CPU that shares ours: with nobody waiting this is a
- * system call of a quarter of a microsecond, and no busy bus. */
-static void relax(struct loop *loop)
+/*
+ * Between two looks. No sched_yield(): that gives away the rest of a time slice,
+ * and a guest's CPU that spins for our reply keeps the processor for that long.
+ * Measured with two virtual CPUs on two cores, 4 KiB I/O, strict: 430 IOPS with
+ * it, 5600 to 10000 without.
+ */
+static void relax(void)
 {
 	unsigned i;
 
-	for (i = 0; i < 8; i++) {
+	for (i = 0; i < 16; i++) {
 #if defined(__x86_64__) || defined(__i386__)
 		__builtin_ia32_pause();
+#elif defined(__aarch64__)
+		__asm__ __volatile__("yield");
 #endif
 	}
-	sched_yield();
-	loop->stats.yields++;
 }
 
 static bool arm_all(struct loop *loop)
@@ -352,7 +355,6 @@ static void rest(struct loop *loop, unsigned found)
 static void idle(struct loop *loop, unsigned found, uint64_t now)
 {
 	struct policy *policy = &loop->stats.policy;
-	uint64_t away;
 
 	loop->idled = true;
 	if (now >= policy_deadline(policy)) {
@@ -362,10 +364,8 @@ static void idle(struct loop *loop, unsigned found, uint64_t now)
 	if (!loop->watching)
 		policy->polls++;
 	loop->watching = true;
-	relax(loop);
-	away = now_ns() - now;
-	loop->stats.watched_ns += away;
-	policy_away(policy, now + away, away);
+	relax();
+	loop->stats.watched_ns += now_ns() - now;
 }
 
 static void worked(struct loop *loop, uint64_t began)
@@ -425,6 +425,8 @@ static void run(struct loop *loop)
 static void wait_open(struct loop *loop)
 {
 	pthread_mutex_lock(&loop->lock);
+	loop->begun = true;
+	pthread_cond_broadcast(&loop->changed);
 	while (!loop->opened)
 		pthread_cond_wait(&loop->changed, &loop->lock);
 	pthread_mutex_unlock(&loop->lock);
@@ -441,8 +443,8 @@ struct sched_wish {
 
 /*
  * Asks for short time slices (Linux 6.12 and newer): work here takes
- * microseconds, so when the CPU is shared we want it often and briefly. Then a
- * wake-up preempts sooner, and sched_yield() gives away 0.1 ms, not 3.
+ * microseconds, so when the CPU is shared we want it often and briefly: then a
+ * wake-up preempts sooner.
  */
 static void want_short_slices(void)
 {
@@ -472,6 +474,11 @@ int loop_start(struct loop *loop)
 		return -r;
 	pthread_setname_np(loop->thread, loop->name);
 	loop->running = true;
+	/* From now on it makes only the calls that the sandbox allows. */
+	pthread_mutex_lock(&loop->lock);
+	while (!loop->begun)
+		pthread_cond_wait(&loop->changed, &loop->lock);
+	pthread_mutex_unlock(&loop->lock);
 	return 0;
 }
 

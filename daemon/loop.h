@@ -47,7 +47,6 @@ struct loop_member {
 struct loop_stats {
 	struct policy policy;	      /* window, estimate, polls, found, sleeps */
 	uint64_t turns, wakes;	      /* rounds; wake-ups by other threads */
-	uint64_t yields;	      /* times the CPU was offered while watching */
 	uint64_t watched_ns, busy_ns; /* spent watching in vain / working */
 };
 
@@ -57,7 +56,8 @@ int loop_create(const char *name, bool automatic, uint32_t poll_us, struct loop 
 /* Stopped, members removed. NULL is allowed. */
 void loop_destroy(struct loop *loop);
 
-/* Starts the thread, which waits for loop_open(). Result: 0, -errno. */
+/* Starts the thread, which waits for loop_open(): all it needs to begin is done
+ * when this returns. Result: 0, -errno. */
 int loop_start(struct loop *loop);
 /* Lets the thread begin. */
 void loop_open(struct loop *loop);

@@ -54,7 +54,7 @@ uint64_t policy_window(const struct policy *policy)
 
 	if (!policy->automatic)
 		return policy->max_ns;
-	if (policy->gap_ns > policy->max_ns || policy->ended_ns < policy->rest_end_ns)
+	if (policy->gap_ns > policy->max_ns)
 		return 0;
 	window += POLICY_MIN_NS;
 	return window < policy->max_ns ? window : policy->max_ns;
@@ -70,20 +70,4 @@ uint64_t policy_deadline(const struct policy *policy)
 void policy_miss(struct policy *policy)
 {
 	policy->missed++;
-}
-
-void policy_away(struct policy *policy, uint64_t now, uint64_t away_ns)
-{
-	uint64_t rest = POLICY_REST_MIN_NS;
-
-	if (!policy->automatic || away_ns < POLICY_LOST_NS)
-		return;
-	/* Again before as much time has gone by as the last rest took. */
-	if (policy->rest_ns && now - policy->rest_end_ns < policy->rest_ns)
-		rest = policy->rest_ns * 2;
-	if (rest > POLICY_REST_MAX_NS)
-		rest = POLICY_REST_MAX_NS;
-	policy->rest_ns = rest;
-	policy->rest_end_ns = now + rest;
-	policy->rests++;
 }

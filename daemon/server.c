@@ -8,6 +8,11 @@
 
 /* ---- making it ---- */
 
+unsigned endpoint_poll_us(const struct poll_settings *poll)
+{
+	return poll->automatic ? POLL_AUTO_ENDPOINT_US : poll->max_us;
+}
+
 static bool make_loops(struct server *server, struct problem *problem)
 {
 	const struct settings *settings = server->settings;
@@ -20,7 +25,8 @@ static bool make_loops(struct server *server, struct problem *problem)
 	poll = &settings->poll;
 	for (i = 0; !r && i < settings->threads; i++) {
 		snprintf(name, sizeof(name), "endpoints-%u", i);
-		r = loop_create(name, poll->automatic, poll->max_us, &server->loops[i]);
+		r = loop_create(name, poll->automatic, endpoint_poll_us(poll),
+				&server->loops[i]);
 		if (!r)
 			server->loops_nr++;
 	}

@@ -36,6 +36,9 @@ void server_open(struct server *server);
 /* Stops the threads if they run. NULL is allowed. */
 void server_destroy(struct server *server);
 
+/* How long a thread of endpoints watches at most. */
+unsigned endpoint_poll_us(const struct poll_settings *poll);
+
 struct served *server_find(struct server *server, const char *id);
 
 /* ---- while it runs ---- */

@@ -382,7 +382,11 @@ bool server_control(struct server *server, const char *id, const char *verb,
 
 static bool run_poll(struct task *task)
 {
-	loop_set_policy(task->loop, task->poll.automatic, task->poll.max_us);
+	unsigned us = task->poll.max_us;
+
+	if (task->loop != task->server->iommu_loop)
+		us = endpoint_poll_us(&task->poll);
+	loop_set_policy(task->loop, task->poll.automatic, us);
 	return true;
 }
 

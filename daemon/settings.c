@@ -212,7 +212,8 @@ bool settings_poll(const char *text, struct poll_settings *out)
 	uint64_t us;
 
 	if (!strcmp(text, "auto")) {
-		*out = (struct poll_settings){.automatic = true, .max_us = 200};
+		*out = (struct poll_settings){.automatic = true,
+					      .max_us = POLL_AUTO_IOMMU_US};
 		return true;
 	}
 	if (!value_number(text, &us) || us > DAEMON_POLL_US_MAX)
@@ -597,7 +598,7 @@ static bool set_defaults(struct settings *settings)
 		.log_level = VIOMMU_LOG_INFO,
 		.seccomp = true,
 		.ready_fd = -1,
-		.poll = {.automatic = true, .max_us = 200},
+		.poll = {.automatic = true, .max_us = POLL_AUTO_IOMMU_US},
 		.iommu = {.id = "iommu",
 			  .bypass = true,
 			  .granule = 4096,

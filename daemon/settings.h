@@ -97,7 +97,12 @@ bool settings_validate(struct settings *settings, struct problem *problem);
 bool settings_validate_endpoint(struct endpoint_settings *endpoint,
 				struct problem *problem);
 
-/* "auto" or a number of microseconds. */
+/* What "auto" goes up to. A guest's CPU spins for the reply of a request to the
+ * IOMMU; for an endpoint's it does something else meanwhile. */
+#define POLL_AUTO_IOMMU_US    200u
+#define POLL_AUTO_ENDPOINT_US 50u
+
+/* "auto" (up to POLL_AUTO_IOMMU_US) or a number of microseconds. */
 bool settings_poll(const char *text, struct poll_settings *out);
 bool settings_log_level(const char *text, enum viommu_log_level *out);
 const char *settings_log_level_name(enum viommu_log_level level);

@@ -124,37 +124,6 @@ static void pairs(void **state)
 	assert_int_equal(seen, 0);
 }
 
-/* The CPU was taken away: nothing is watched for a while, longer if it goes on. */
-static void rests_when_the_cpu_is_wanted(void **state)
-{
-	struct clock c;
-	unsigned i;
-
-	(void)state;
-	start(&c, 200);
-	for (i = 0; i < 100; i++)
-		request(&c, 30 * US);
-	assert_true(policy_deadline(&c.policy) > 0);
-	policy_away(&c.policy, c.now, POLICY_LOST_NS - 1);
-	assert_true(policy_deadline(&c.policy) > 0);
-	policy_away(&c.policy, c.now, POLICY_LOST_NS);
-	assert_int_equal(policy_deadline(&c.policy), 0);
-	/* 10 ms later it watches again. */
-	for (i = 0; i < 10000 / 32 + 1; i++)
-		request(&c, 30 * US);
-	assert_true(policy_deadline(&c.policy) > 0);
-	/* At once again: twice as long, and so on up to the limit. */
-	for (i = 1; i < 12; i++) {
-		policy_away(&c.policy, c.policy.rest_end_ns + 1, 3000 * US);
-		assert_int_equal(c.policy.rest_ns,
-				 i < 6 ? (10000 * US) << i : 640000 * US);
-	}
-	/* After a long time without it starts anew. */
-	policy_away(&c.policy, c.policy.rest_end_ns + 2000000 * US, 3000 * US);
-	assert_int_equal(c.policy.rest_ns, 10000 * US);
-	assert_int_equal(c.policy.rests, 13);
-}
-
 static void never_above_max(void **state)
 {
 	struct clock c;
@@ -226,7 +195,6 @@ int main(void)
 		cmocka_unit_test(does_not_watch_for_rare_requests),
 		cmocka_unit_test(zero_after_the_guest_goes_quiet),
 		cmocka_unit_test(misses_end_it),
-		cmocka_unit_test(rests_when_the_cpu_is_wanted),
 		cmocka_unit_test(pairs),
 		cmocka_unit_test(never_above_max),
 		cmocka_unit_test(bursts),
