@@ -192,6 +192,7 @@ int main(int argc, char **argv)
 	static struct results r;
 	FILE *f = NULL;
 
+	ask_for_huge_pages(argv);
 	if (argc > 1) {
 		f = fopen(argv[1], "w");
 		if (!f) {

@@ -70,7 +70,7 @@ static void run_on(unsigned nr)
 static void *writer(void *arg)
 {
 	struct bench *b = arg;
-	uint64_t start = 0;
+	uint64_t start = 0, done = 0;
 	unsigned removed;
 
 	run_on(1);
@@ -87,11 +87,11 @@ static void *writer(void *arg)
 			start = cpu_ns();
 		space_map(b->space, 1, iova, iova + 4095, 0, VIOMMU_READ);
 		space_unmap(b->space, 1, iova, iova + 4095, &removed);
-		b->pairs++;
-		if (b->pairs % 1024 == 0) {
-			b->writer_ns += cpu_ns() - start;
-			start = cpu_ns();
-		}
+		if (++done % 1024)
+			continue;
+		b->pairs += 1024;
+		b->writer_ns += cpu_ns() - start;
+		start = cpu_ns();
 	}
 	return NULL;
 }
