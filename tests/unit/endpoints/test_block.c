@@ -7,7 +7,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "endpoints/block/block.h"
@@ -208,6 +213,59 @@ static void io_uring_is_what_auto_takes_here(void **state)
 	assert_false(block_arm(k->b));
 	block_disarm(k->b);
 	drop(k);
+}
+
+/* As in a container whose filter does not know io_uring. */
+static bool forbid_io_uring(void)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_io_uring_setup, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog prog = {sizeof(code) / sizeof(code[0]), code};
+
+	return !prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) &&
+	       !prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog);
+}
+
+/* In a child of its own. 0: all is well. */
+static int try_without_io_uring(void)
+{
+	struct kit *k = make();
+	struct iovec iov = {k->data, 4096};
+	struct block_io io = {.op = BLOCK_WRITE, .len = 4096, .iov = &iov, .iov_nr = 1};
+
+	if (!forbid_io_uring())
+		return 77;
+	if (open_block(k, "path=%s,io=uring") != -EPERM || !strstr(k->said, "io=sync"))
+		return 1;
+	if (open_block(k, "path=%s") || strcmp(block_info(k->b)->engine, "sync"))
+		return 2;
+	if (!strstr(k->said, "one at a time"))
+		return 3;
+	block_start(k->b, &io);
+	block_kick(k->b);
+	if (block_reap(k->b) != 1 || k->done_res)
+		return 4;
+	unlink(k->path);
+	return 0;
+}
+
+static void forbidden_io_uring_is_said_and_gone_around(void **state)
+{
+	pid_t child = fork();
+	int status;
+
+	(void)state;
+	if (!child)
+		_exit(try_without_io_uring());
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(WIFEXITED(status));
+	if (WEXITSTATUS(status) == 77)
+		skip();
+	assert_int_equal(WEXITSTATUS(status), 0);
 }
 
 static void zeroes_fall_back_to_writing(void **state)
@@ -451,6 +509,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(each_backend_moves_data),
 		cmocka_unit_test(io_uring_is_what_auto_takes_here),
+		cmocka_unit_test(forbidden_io_uring_is_said_and_gone_around),
 		cmocka_unit_test(zeroes_fall_back_to_writing),
 		cmocka_unit_test(file_cut_behind_our_back_is_an_error),
 		cmocka_unit_test(resizes),
