@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause OR GPL-2.0-only */
 /*
- * driver [-o FILE] [-r ROUNDS] [-t MS] [-s]      (-s: split rings)
+ * driver [-o FILE] [-r ROUNDS] [-t MS] [-s] [-c CELL]
+ * -s: split rings; -c: this line of the table only, for a profiler
  *
  * The published matrix of modes in one process: driver threads map a buffer, an
  * emulated disk on the device thread copies it through the DMA API, the driver
@@ -513,14 +514,15 @@ struct options {
 	unsigned rounds, ms;
 	const char *file;
 	bool split;
+	int cell; /* -1: all */
 };
 
 static bool parse(int argc, char **argv, struct options *o)
 {
 	int opt;
 
-	*o = (struct options){.rounds = 5, .ms = 60};
-	while ((opt = getopt(argc, argv, "o:r:t:s")) != -1) {
+	*o = (struct options){.rounds = 5, .ms = 60, .cell = -1};
+	while ((opt = getopt(argc, argv, "o:r:t:sc:")) != -1) {
 		if (opt == 'o')
 			o->file = optarg;
 		else if (opt == 'r')
@@ -529,6 +531,8 @@ static bool parse(int argc, char **argv, struct options *o)
 			o->ms = (unsigned)atoi(optarg);
 		else if (opt == 's')
 			o->split = true;
+		else if (opt == 'c')
+			o->cell = atoi(optarg);
 		else
 			return false;
 	}
@@ -549,8 +553,11 @@ static void measure(struct rig *rig, const struct options *o)
 			pa[i][d] = rig_memory(rig, 2 * 65536, PAGE);
 	for (unsigned round = 0; round < o->rounds; round++)
 		for (unsigned i = 0; i < CELLS_NR; i++) {
-			struct cell *cell = &cells[round & 1 ? CELLS_NR - 1 - i : i];
+			unsigned n = round & 1 ? CELLS_NR - 1 - i : i;
+			struct cell *cell = &cells[n];
 
+			if (o->cell >= 0 && (unsigned)o->cell != n)
+				continue;
 			place_buffers(cell, workers, pa);
 			run_round(rig, cell, workers, o->ms, &cell->round[round]);
 		}
@@ -565,7 +572,8 @@ int main(int argc, char **argv)
 	FILE *json = NULL;
 
 	if (!parse(argc, argv, &o) || (o.file && !(json = fopen(o.file, "w")))) {
-		fprintf(stderr, "usage: driver [-o FILE] [-r ROUNDS] [-t MS] [-s]\n");
+		fprintf(stderr,
+			"usage: driver [-o FILE] [-r ROUNDS] [-t MS] [-s] [-c CELL]\n");
 		return 2;
 	}
 	rig = rig_create(o.split);
