@@ -17,9 +17,8 @@
 
 #define PAGE_LEN    4096u
 #define GRANULE_MAX (1ull << 30) /* largest huge page */
-/* A region without a file that is larger than any display adapter's memory, which
- * comes without one too, is guest RAM. */
-#define PRIVATE_RAM_LEN (64ull << 20)
+/* A region without a file that is larger than display memory ever is, is RAM. */
+#define PRIVATE_RAM_LEN (512ull << 20)
 
 int vfu_dma_init(struct viommu_vfu *vfu)
 {
@@ -107,6 +106,28 @@ static int check_map(const struct viommu_vfu *vfu, const struct vfu_dma_map *d)
 	return 0;
 }
 
+static void complain(struct viommu_vfu *vfu)
+{
+	if (vfu->dma.complained)
+		return;
+	vfu->dma.complained = true;
+	log_error(
+		vfu->log,
+		"%.20s: guest memory is not shared, devices cannot reach it. Start QEMU "
+		"with -object memory-backend-memfd,id=mem,size=SIZE,share=on -machine "
+		"memory-backend=mem, Cloud Hypervisor with --memory size=SIZE,shared=on.",
+		vfu->name);
+}
+
+/* Display memory comes without a file too, but there is less of it than RAM. */
+void vfu_dma_check_shared(struct viommu_vfu *vfu, bool started)
+{
+	const struct vfu_dma *dma = &vfu->dma;
+
+	if (dma->private_len > dma->shared_len || (started && !dma->shared_len))
+		complain(vfu);
+}
+
 /* The table is changed last: up to there a failure leaves nothing behind. */
 int vfu_handle_dma_map(struct viommu_vfu *vfu, struct vfu_msg *m)
 {
@@ -138,25 +159,8 @@ int vfu_handle_dma_map(struct viommu_vfu *vfu, struct vfu_msg *m)
 	vfu->dma.map[vfu->dma.nr++] = map;
 	vfu->stats.dma_maps++;
 	if (map.private && map.len > PRIVATE_RAM_LEN)
-		vfu_dma_check_shared(vfu, true);
+		complain(vfu);
 	return 0;
-}
-
-void vfu_dma_check_shared(struct viommu_vfu *vfu, bool started)
-{
-	struct vfu_dma *dma = &vfu->dma;
-	bool none = started && !dma->shared_len;
-
-	if (dma->complained || (!none && dma->private_len <= dma->shared_len &&
-				dma->private_len <= PRIVATE_RAM_LEN))
-		return;
-	dma->complained = true;
-	log_error(
-		vfu->log,
-		"%.20s: guest memory is not shared, devices cannot reach it. Start QEMU "
-		"with -object memory-backend-memfd,id=mem,size=SIZE,share=on -machine "
-		"memory-backend=mem, Cloud Hypervisor with --memory size=SIZE,shared=on.",
-		vfu->name);
 }
 
 /* ---- unmapping ---- */
