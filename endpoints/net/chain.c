@@ -70,7 +70,8 @@ static int write_some(struct net *net, uint64_t addr, size_t len, struct iovec *
 	while (len) {
 		if (viommu_dma_translate(net->dma, addr, len, VIOMMU_WRITE, &piece))
 			return -EFAULT;
-		memcpy(piece.hva, src->iov_base, piece.len);
+		/* On the loopback a driver may have one buffer for both. */
+		memmove(piece.hva, src->iov_base, piece.len);
 		src->iov_base = (uint8_t *)src->iov_base + piece.len;
 		src->iov_len -= piece.len;
 		addr += piece.len;

@@ -755,6 +755,27 @@ static void test_unmapped(void **state)
 	vnic_destroy(v);
 }
 
+/* One buffer for both directions: the frame overlaps where it goes to. */
+static void test_overlap(void **state)
+{
+	struct vnic *v = vnic_create(LOOPBACK, (struct vnic_shape){.iommu = true});
+	struct vnic_part tx = {VNIC_TX, VNIC_HEADER + 600}, rx = {VNIC_TX + 5, 2000};
+	uint8_t frame[600], *at = guest_at(v->g, VNIC_TX);
+
+	(void)state;
+	fill(frame, sizeof(frame));
+	memset(at, 0, VNIC_HEADER);
+	memcpy(at + VNIC_HEADER, frame, sizeof(frame));
+	vnic_add(v, 0, &rx, 0, 1);
+	drvq_publish(&v->q[0]);
+	vnic_add(v, 1, &tx, 1, 0);
+	drvq_publish(&v->q[1]);
+	vnic_kick(v, 1);
+	guest_run(v->g, 0);
+	assert_int_equal(guest_stat(v->g, "rx_frames"), 1);
+	vnic_destroy(v);
+}
+
 /* The control queue's buffers, likewise. */
 static void test_unmapped_control(void **state)
 {
@@ -939,6 +960,7 @@ int main(void)
 		cmocka_unit_test(test_link),
 		cmocka_unit_test(test_bad_headers),
 		cmocka_unit_test(test_bad_series),
+		cmocka_unit_test(test_overlap),
 		cmocka_unit_test(test_unmapped),
 		cmocka_unit_test(test_unmapped_control),
 		cmocka_unit_test(test_unmapped_ring),

@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: BSD-3-Clause OR GPL-2.0-only */
+/*
+ * The network card on a TAP device, in a network namespace of its own. The other
+ * side is a packet socket on the interface. Skipped where namespaces or TAP
+ * devices are not to be had.
+ */
+#include "vnic.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/if_packet.h>
+#include <linux/if_tun.h>
+#include <net/if.h>
+#include <poll.h>
+#include <sched.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define SKIPPED	 77
+#define IFNAME	 "tap-test"
+#define PATIENCE 2000u
+
+static const uint8_t own_mac[6] = {0x52, 0x54, 0x00, 0x01, 0x02, 0x03};
+static const uint8_t their_mac[6] = {2, 0, 0, 0, 0, 1};
+
+static void flags_up(const char *name)
+{
+	int fd = socket(AF_INET, SOCK_DGRAM, 0);
+	struct ifreq ifr = {.ifr_flags = IFF_UP | IFF_NOARP | IFF_PROMISC};
+
+	strcpy(ifr.ifr_name, name);
+	assert_int_equal(ioctl(fd, SIOCSIFFLAGS, &ifr), 0);
+	close(fd);
+}
+
+/* Takes and sends whole frames with a virtio header of 10 bytes. */
+static int open_packet(const char *name)
+{
+	struct sockaddr_ll a = {.sll_family = AF_PACKET, .sll_protocol = htons(0x0800)};
+	int fd = socket(AF_PACKET, SOCK_RAW | SOCK_NONBLOCK, htons(0x0800)), on = 1;
+
+	a.sll_ifindex = (int)if_nametoindex(name);
+	assert_true(fd >= 0 && a.sll_ifindex);
+	assert_int_equal(bind(fd, (struct sockaddr *)&a, sizeof(a)), 0);
+	assert_int_equal(setsockopt(fd, SOL_PACKET, PACKET_VNET_HDR, &on, sizeof(on)), 0);
+	return fd;
+}
+
+static struct vnic_flow flow(bool out)
+{
+	struct vnic_flow f = {.src = out ? 0x0a000001 : 0x0a000002,
+			      .dst = out ? 0x0a000002 : 0x0a000001,
+			      .sport = 1000,
+			      .dport = 2000,
+			      .seq = 77,
+			      .flags = 0x18};
+
+	memcpy(f.to, out ? their_mac : own_mac, 6);
+	memcpy(f.from, out ? own_mac : their_mac, 6);
+	return f;
+}
+
+/* The next frame on the packet socket, its header in front; without the header. */
+static size_t take(int fd, uint8_t *buf, struct virtio_net_hdr *h)
+{
+	struct pollfd pfd = {.fd = fd, .events = POLLIN};
+	ssize_t n;
+
+	assert_int_equal(poll(&pfd, 1, (int)PATIENCE), 1);
+	n = recv(fd, buf, VNIC_FRAME, 0);
+	assert_true(n > 10);
+	memcpy(h, buf, 10);
+	memmove(buf, buf + 10, (size_t)n - 10);
+	return (size_t)n - 10;
+}
+
+static void send_in(int fd, const struct virtio_net_hdr *h, const uint8_t *frame,
+		    size_t len)
+{
+	static uint8_t buf[VNIC_FRAME];
+
+	memcpy(buf, h, 10);
+	memcpy(buf + 10, frame, len);
+	assert_int_equal(send(fd, buf, len + 10, 0), len + 10);
+}
+
+static uint8_t payload[20000], frame[VNIC_FRAME], got[VNIC_FRAME];
+
+/* A series from the guest reaches the interface as one, with its header. */
+static void test_out(void **state)
+{
+	struct vnic *v = vnic_create("backend=tap,ifname=" IFNAME ",mac=" VNIC_MAC,
+				     (struct vnic_shape){.iommu = true});
+	struct vnic_flow f = flow(true);
+	struct virtio_net_hdr h, back;
+	unsigned l4;
+	size_t len;
+	int fd;
+
+	(void)state;
+	flags_up(IFNAME);
+	fd = open_packet(IFNAME);
+	for (unsigned gso = 0; gso <= 1460; gso += 1460) {
+		len = vnic_build(frame, &f, payload, gso ? 20000 : 1000, true, &l4);
+		h = vnic_header(&f, l4, gso);
+		vnic_send(v, 0, &h, frame, len, 1700);
+		assert_int_equal(drvq_out_nr(&v->q[1]), 0);
+		assert_int_equal(take(fd, got, &back), len);
+		assert_memory_equal(got, frame, len);
+		assert_int_equal(back.gso_type, gso ? 1 : 0);
+		assert_int_equal(back.gso_size, gso);
+		assert_int_equal(back.flags, 1);
+	}
+	assert_int_equal(guest_stat(v->g, "checksums"), 0);
+	assert_int_equal(guest_stat(v->g, "segmented"), 0);
+	close(fd);
+	vnic_destroy(v);
+}
+
+/* Likewise from the interface to a guest that takes it, or as single frames to
+ * one that does not. */
+static void test_in(void **state)
+{
+	(void)state;
+	for (unsigned plain = 0; plain < 2; plain++) {
+		struct vnic *v = vnic_create(
+			"backend=tap,ifname=" IFNAME ",mac=" VNIC_MAC,
+			(struct vnic_shape){
+				.iommu = true,
+				.without = plain ? BIT(VIRTIO_NET_F_GUEST_CSUM) : 0});
+		struct vnic_flow f = flow(false);
+		struct virtio_net_hdr h, back;
+		size_t len, n, done = 0, at;
+		unsigned l4, frames = 0;
+		int fd;
+
+		flags_up(IFNAME);
+		fd = open_packet(IFNAME);
+		vnic_post(v, 0, VNIC_SIZE, 1536, 1);
+		len = vnic_build(frame, &f, payload, 20000, true, &l4);
+		h = vnic_header(&f, l4, 1460);
+		send_in(fd, &h, frame, len);
+		while (done < 20000) {
+			len = vnic_receive(v, 0, &back, got, PATIENCE);
+			assert_int_not_equal(len, 0);
+			at = vnic_payload(got, len, &n);
+			if (memcmp(got, own_mac, 6))
+				continue;
+			assert_memory_equal(got + at, payload + done, n);
+			done += n;
+			frames++;
+			assert_int_equal(back.gso_type, plain ? 0 : 1);
+			if (plain)
+				assert_true(vnic_sums_right(got, len));
+		}
+		assert_int_equal(frames, plain ? 14 : 1);
+		close(fd);
+		vnic_destroy(v);
+	}
+}
+
+/* Unmapped memory under a frame to be sent, and a reset. */
+static void test_unmapped(void **state)
+{
+	struct vnic *v = vnic_create("backend=tap,ifname=" IFNAME ",mac=" VNIC_MAC,
+				     (struct vnic_shape){.iommu = true});
+	struct vnic_part parts[2] = {{VNIC_TX, VNIC_HEADER}, {VNIC_HOLE, 60}};
+
+	(void)state;
+	memset(guest_at(v->g, VNIC_TX), 0, VNIC_HEADER);
+	vnic_add(v, 1, parts, 2, 0);
+	drvq_publish(&v->q[1]);
+	vnic_kick(v, 1);
+	guest_run(v->g, 0);
+	vnic_reap(v, 0);
+	assert_int_equal(drvq_out_nr(&v->q[1]), 0);
+	assert_int_equal(guest_stat(v->g, "blocked"), 1);
+	assert_int_equal(guest_faults(v->g, NULL), 1);
+	vnic_reset(v);
+	vnic_init(v);
+	vnic_destroy(v);
+}
+
+static void test_queues(void **state)
+{
+	struct vnic *v =
+		vnic_create("backend=tap,ifname=" IFNAME ",queues=3,mac=" VNIC_MAC,
+			    (struct vnic_shape){.iommu = true, .pairs = 3});
+	struct vnic_flow f = flow(true);
+	struct virtio_net_hdr h = {0}, back;
+	uint16_t pairs = 3;
+	unsigned l4;
+	size_t len;
+	int fd;
+
+	(void)state;
+	flags_up(IFNAME);
+	fd = open_packet(IFNAME);
+	assert_int_equal(vnic_control(v, 4, 0, &pairs, 2), VIRTIO_NET_OK);
+	len = vnic_build(frame, &f, payload, 100, false, &l4);
+	for (unsigned i = 0; i < 3; i++) {
+		vnic_send(v, i, &h, frame, len, 0);
+		assert_int_equal(take(fd, got, &back), len);
+	}
+	pairs = 1;
+	assert_int_equal(vnic_control(v, 4, 0, &pairs, 2), VIRTIO_NET_OK);
+	assert_int_equal(guest_stat(v->g, "queue_pairs"), 1);
+	vnic_send(v, 2, &h, frame, len, 0);
+	assert_int_equal(take(fd, got, &back), len);
+	close(fd);
+	vnic_destroy(v);
+}
+
+/* A descriptor that somebody else opened; it stays theirs. */
+static void test_descriptor(void **state)
+{
+	struct ifreq ifr = {.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR};
+	int fd = open("/dev/net/tun", O_RDWR);
+	struct guest *g = guest_create(true);
+	char options[64];
+
+	(void)state;
+	strcpy(ifr.ifr_name, IFNAME);
+	assert_int_equal(ioctl(fd, TUNSETIFF, &ifr), 0);
+	snprintf(options, sizeof(options), "backend=tap,fd=%d", fd);
+	assert_int_equal(guest_endpoint(g, "net", options), 0);
+	endpoint_destroy(g->ep);
+	g->ep = NULL;
+	assert_int_equal(fcntl(fd, F_GETFD), 0);
+	snprintf(options, sizeof(options), "backend=tap,fd=%d,queues=2", fd);
+	assert_int_equal(guest_endpoint(g, "net", options), -EINVAL);
+	snprintf(options, sizeof(options), "backend=tap,fd=%d+%d", fd, fd);
+	assert_int_equal(guest_endpoint(g, "net", options), -EINVAL);
+	close(fd);
+	guest_destroy(g);
+}
+
+/* 0: there is a namespace where TAP devices can be made. */
+static int prepare(void)
+{
+	struct ifreq ifr = {.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR};
+	int fd, r;
+
+	if (unshare(geteuid() ? CLONE_NEWUSER | CLONE_NEWNET : CLONE_NEWNET))
+		return -1;
+	fd = open("/dev/net/tun", O_RDWR);
+	if (fd < 0)
+		return -1;
+	r = ioctl(fd, TUNSETIFF, &ifr);
+	close(fd);
+	return r;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_out),	   cmocka_unit_test(test_in),
+		cmocka_unit_test(test_unmapped),   cmocka_unit_test(test_queues),
+		cmocka_unit_test(test_descriptor),
+	};
+
+	if (prepare()) {
+		printf("skipped: no TAP devices here: %s\n", strerror(errno));
+		return SKIPPED;
+	}
+	for (unsigned i = 0; i < sizeof(payload); i++)
+		payload[i] = (uint8_t)(i * 31 >> 3);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
