@@ -9,7 +9,8 @@
 static int open_any(const struct net_host *host, const struct net_backend_ops *ops,
 		    struct net_backend **out)
 {
-	struct net_backend *b = endpoint_alloc(host->alloc, sizeof(*b), _Alignof(struct net_backend));
+	struct net_backend *b =
+		endpoint_alloc(host->alloc, sizeof(*b), _Alignof(struct net_backend));
 
 	if (!b)
 		return endpoint_err(host->log, ENOMEM, "%s: out of memory", host->name);
