@@ -29,10 +29,10 @@
 
 struct state {
 	struct input in;
-	uint8_t *ram;
-	unsigned piece; /* bytes; 0: all in one */
-	bool hidden;	/* the upper half is out of reach */
-	bool mutate;	/* the driver writes while the device reads */
+	uint8_t *ram, *before; /* and a copy, to compare */
+	unsigned piece;	       /* bytes; 0: all in one */
+	bool hidden;	       /* the upper half is out of reach */
+	bool mutate;	       /* the driver writes while the device reads */
 	struct viommu_virtq vq;
 	struct viommu_virtq_config cfg;
 	struct viommu_chain out[SIZE_MAX_];
@@ -228,18 +228,15 @@ static void checked_step(struct state *s, unsigned op)
 {
 	static const size_t kept[] = {DEVICE_OFF, RAM_LEN - TABLE_OFF};
 	size_t from = s->cfg.packed ? DRIVER_OFF : 0;
-	uint8_t *before;
 
 	if (s->mutate) {
 		device_step(s, op);
 		return;
 	}
-	before = malloc(RAM_LEN);
-	memcpy(before, s->ram, RAM_LEN);
+	memcpy(s->before, s->ram, RAM_LEN);
 	device_step(s, op);
-	FUZZ_CHECK(!memcmp(before + from, s->ram + from, kept[0] - from));
-	FUZZ_CHECK(!memcmp(before + TABLE_OFF, s->ram + TABLE_OFF, kept[1]));
-	free(before);
+	FUZZ_CHECK(!memcmp(s->before + from, s->ram + from, kept[0] - from));
+	FUZZ_CHECK(!memcmp(s->before + TABLE_OFF, s->ram + TABLE_OFF, kept[1]));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
@@ -250,6 +247,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		return 0;
 	s->in = (struct input){data, len};
 	s->ram = calloc(1, RAM_LEN);
+	s->before = malloc(RAM_LEN);
 	start(s);
 	while (s->in.len) {
 		uint8_t op = input_u8(&s->in) & 15;
@@ -266,6 +264,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 			scribble(s);
 	}
 	free(s->ram);
+	free(s->before);
 	free(s);
 	return 0;
 }
