@@ -6,10 +6,10 @@
 /* Weight of a new gap: 1/8; of its distance from the estimate: 1/4. */
 #define GAP_SHIFT 3
 #define DEV_SHIFT 2
-/* A pause counts as at most this many times the maximum: enough that two in a
- * row end the watching, and that more than a quarter of long gaps prevents it;
- * little enough that a dozen close requests bring it back. */
-#define GAP_CLAMP 4
+/* A pause counts as at most this many times the maximum, so that watching ends
+ * when half of the gaps are long and not for a few that are, as when the guest's
+ * CPU was taken away, and a handful of close requests bring it back. */
+#define GAP_CLAMP 2
 
 void policy_init(struct policy *policy, bool automatic, uint64_t max_us)
 {
