@@ -73,7 +73,9 @@ VIOMMU_API int viommu_dma_create(struct viommu_endpoint *ep, struct viommu_mem *
 /* Nothing may be held and no section open. NULL is allowed. Control side. */
 VIOMMU_API void viommu_dma_destroy(struct viommu_dma *dma);
 
-/* Sections do not nest. DMA side. */
+/* Sections do not nest. DMA side. A control-side call that removes something
+ * waits for the sections of the contexts it affects: a thread must not make one
+ * while it has such a section open. */
 VIOMMU_API void viommu_dma_begin(struct viommu_dma *dma);
 VIOMMU_API void viommu_dma_end(struct viommu_dma *dma);
 
