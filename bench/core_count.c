@@ -14,7 +14,12 @@
 #include "domain/domain.h"
 
 #define MAPPINGS 65536u
+/* Where there is no cloning there is nothing to switch off. */
+#if __has_attribute(noclone)
 #define noinline __attribute__((noinline, noclone))
+#else
+#define noinline __attribute__((noinline))
+#endif
 
 struct bench {
 	struct counted_alloc alloc;
