@@ -192,7 +192,6 @@ int main(int argc, char **argv)
 	static struct results r;
 	FILE *f = NULL;
 
-	ask_for_huge_pages(argv);
 	if (argc > 1) {
 		f = fopen(argv[1], "w");
 		if (!f) {

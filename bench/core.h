@@ -22,10 +22,6 @@ struct counted_alloc {
 };
 void counted_alloc_init(struct counted_alloc *ca);
 
-/* Starts the program anew so that malloc uses huge pages too: the baseline shall
- * have what our chunks have. */
-void ask_for_huge_pages(char **argv);
-
 double median(double *v, unsigned nr); /* sorts v */
 
 /* ---- address patterns ---- */

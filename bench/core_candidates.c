@@ -42,13 +42,11 @@ static void print_row(const struct candidate *c, enum pattern pattern, unsigned 
 	       pattern_name[pattern], nr, r.pair, r.churn, r.lookup, r.bytes);
 }
 
-int main(int argc, char **argv)
+int main(void)
 {
 	static const struct candidate *const all[] = {&candidate_order, &candidate_copied,
 						      &candidate_radix};
 
-	(void)argc;
-	ask_for_huge_pages(argv);
 	printf("%-10s %-11s %8s | %8s %8s %8s | bytes a mapping\n", "", "", "mappings",
 	       "pair ns", "churn ns", "lookup ns");
 	for (unsigned s = 0; s < SIZES_NR; s++)

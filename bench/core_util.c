@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause OR GPL-2.0-only */
 #include <stdlib.h>
-#include <sys/mman.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "core.h"
 
@@ -22,16 +20,6 @@ void keep(uint64_t value)
 	__asm__ __volatile__("" : : "r"(value) : "memory");
 }
 
-#define HUGE_PAGE (2u << 20)
-
-void ask_for_huge_pages(char **argv)
-{
-	if (getenv("GLIBC_TUNABLES"))
-		return;
-	setenv("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1", 1);
-	execv("/proc/self/exe", argv);
-}
-
 static void *count_alloc(void *opaque, size_t len, size_t align)
 {
 	struct counted_alloc *ca = opaque;
@@ -39,9 +27,6 @@ static void *count_alloc(void *opaque, size_t len, size_t align)
 
 	if (posix_memalign(&p, align < sizeof(void *) ? sizeof(void *) : align, len))
 		return NULL;
-	/* what the pools align their large chunks for */
-	if (align >= HUGE_PAGE)
-		madvise(p, len, MADV_HUGEPAGE);
 	ca->live_len += len;
 	return p;
 }
