@@ -17,7 +17,7 @@
 /* Pieces of work a member may do before the others get their turn. */
 #define BUDGET 64
 /* Sockets are looked at once in so many rounds, and after each sleep. */
-#define ROUNDS_PER_MESSAGES 16
+#define ROUNDS_PER_MESSAGES 64
 /* Descriptors of one sleep. A member that finds no room is looked after every
  * millisecond instead. */
 #define FDS_MAX 256
@@ -273,7 +273,7 @@ static void relax(void)
 {
 	unsigned i;
 
-	for (i = 0; i < 16; i++) {
+	for (i = 0; i < 2; i++) {
 #if defined(__x86_64__) || defined(__i386__)
 		__builtin_ia32_pause();
 #elif defined(__aarch64__)
