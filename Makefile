@@ -7,7 +7,7 @@ SANITIZE_ASAN  = -Db_sanitize=address,undefined -Db_lundef=false
 SANITIZE_TSAN  = -Db_sanitize=thread -Db_lundef=false
 export VIOMMU_BUILD = $(abspath $(BUILD))
 
-.PHONY: all help setup release asan tsan clang lab run check test bench bench-guest \
+.PHONY: all help setup release asan tsan clang lab run check test bench \
 	fuzz soak lint format docs clean
 
 all: release
@@ -30,10 +30,6 @@ check: setup
 ## make bench        micro-benchmarks against their baselines; build/bench/*.json
 bench: release
 	@tools/bench
-
-## make bench-guest  the published guest matrix; build/bench/guest.json
-bench-guest: release lab
-	@build/release/cli/viommu bench
 
 ## make fuzz         every fuzz target for FUZZ_SECONDS
 fuzz: setup
