@@ -65,7 +65,7 @@ static int write_table(const char *path, const uint8_t *table, size_t len)
 static int write_viot(const struct options *options)
 {
 	struct viot_range ranges[ARGS_LIST_MAX];
-	uint8_t table[VIOT_LEN_MAX];
+	uint8_t table[VIOT_LEN_MAX] = {0};
 	uint16_t iommu;
 
 	if (!viot_parse_bdf(options->iommu, &iommu)) {
