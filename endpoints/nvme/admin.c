@@ -2,8 +2,6 @@
 /* The admin command set (NVMe 1.4, section 5), except what has its own file. */
 #include "endpoints/nvme/nvme.h"
 
-#define INVALID_FIELD (NVME_INVALID_FIELD | NVME_DNR)
-
 static uint16_t cdw_low(uint32_t cdw)
 {
 	return (uint16_t)le32toh(cdw);
@@ -31,7 +29,7 @@ static uint16_t check_new_queue(struct nvme *n, const struct nvme_cmd *cmd)
 	if (len < 2 || len > n->opt.queue_len)
 		return NVME_QUEUE_SIZE_INVALID | NVME_DNR;
 	if (!(le32toh(cmd->cdw11) & 1)) /* CAP.CQR: physically contiguous */
-		return INVALID_FIELD;
+		return NVME_FIELD_REFUSED;
 	if (!iova || iova % NVME_PAGE)
 		return NVME_PRP_OFFSET_INVALID | NVME_DNR;
 	return NVME_OK;
@@ -107,7 +105,7 @@ static uint16_t abort_command(struct nvme *n, struct nvme_request *rq)
 	uint16_t sq = cdw_low(rq->cmd.cdw10), cid = cdw_high(rq->cmd.cdw10);
 
 	if (sq > NVME_IO_QUEUES_MAX || !n->sq[sq].live)
-		return INVALID_FIELD;
+		return NVME_FIELD_REFUSED;
 	rq->result = 1; /* not aborted */
 	for (unsigned i = 0; !sq && i < n->aer_nr; i++) {
 		struct nvme_request *aer = n->aer[i];
@@ -174,7 +172,7 @@ static uint16_t dbbuf_config(struct nvme *n, const struct nvme_cmd *cmd)
 	if (!n->opt.shadow_doorbells)
 		return NVME_INVALID_OPCODE | NVME_DNR;
 	if (!shadow || !event || shadow % NVME_PAGE || event % NVME_PAGE)
-		return INVALID_FIELD;
+		return NVME_FIELD_REFUSED;
 	n->shadow_iova = shadow;
 	n->event_iova = event;
 	n->shadow = true;
@@ -187,7 +185,7 @@ uint16_t nvme_admin_command(struct nvme *n, struct nvme_request *rq)
 
 	n->stats.admin++;
 	if (NVME_CMD_PSDT(cmd->flags))
-		return INVALID_FIELD; /* PRPs only, for admin commands over PCIe */
+		return NVME_FIELD_REFUSED; /* PRPs only, for admin commands over PCIe */
 	switch (cmd->opcode) {
 	case NVME_ADMIN_DELETE_SQ:
 		return delete_sq(n, cmd);

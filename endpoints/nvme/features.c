@@ -2,8 +2,6 @@
 /* Get Features and Set Features (NVMe 1.4, sections 5.13 and 5.21). */
 #include "endpoints/nvme/nvme.h"
 
-#define INVALID_FIELD (NVME_INVALID_FIELD | NVME_DNR)
-
 /* Kelvin: a warning at 70 degrees Celsius, as we never get there. */
 #define TEMPERATURE_OVER 343u
 
@@ -50,7 +48,7 @@ static uint16_t current(struct nvme *n, uint8_t id, uint32_t cdw11, uint32_t *ou
 		return NVME_OK;
 	case NVME_FEAT_TEMPERATURE:
 		*out = threshold(n, cdw11) ? *threshold(n, cdw11) : 0;
-		return threshold(n, cdw11) ? NVME_OK : INVALID_FIELD;
+		return threshold(n, cdw11) ? NVME_OK : NVME_FIELD_REFUSED;
 	case NVME_FEAT_ERROR_RECOVERY:
 		*out = n->feat_error_recovery;
 		return NVME_OK;
@@ -65,7 +63,7 @@ static uint16_t current(struct nvme *n, uint8_t id, uint32_t cdw11, uint32_t *ou
 		return NVME_OK;
 	case NVME_FEAT_VECTOR:
 		*out = cdw11 & 0xffff;
-		return (cdw11 & 0xffff) <= n->opt.queues ? NVME_OK : INVALID_FIELD;
+		return (cdw11 & 0xffff) <= n->opt.queues ? NVME_OK : NVME_FIELD_REFUSED;
 	case NVME_FEAT_ATOMICITY:
 		*out = n->feat_atomicity;
 		return NVME_OK;
@@ -73,7 +71,7 @@ static uint16_t current(struct nvme *n, uint8_t id, uint32_t cdw11, uint32_t *ou
 		*out = n->feat_async_events;
 		return NVME_OK;
 	default:
-		return INVALID_FIELD;
+		return NVME_FIELD_REFUSED;
 	}
 }
 
@@ -111,7 +109,7 @@ uint16_t nvme_get_features(struct nvme *n, struct nvme_request *rq)
 		rq->result = CAPABILITY_CHANGEABLE;
 		return status;
 	default:
-		return INVALID_FIELD;
+		return NVME_FIELD_REFUSED;
 	}
 }
 
@@ -121,10 +119,10 @@ static uint16_t set_queues(struct nvme *n, uint32_t cdw11, uint32_t *result)
 	uint32_t want = (sq > cq ? sq : cq) + 1;
 
 	if (sq == 0xffff || cq == 0xffff)
-		return INVALID_FIELD;
+		return NVME_FIELD_REFUSED;
 	for (unsigned i = 1; i <= NVME_IO_QUEUES_MAX; i++) {
 		if (n->sq[i].live || n->cq[i].live)
-			return 0x00c | NVME_DNR; /* Command Sequence Error */
+			return NVME_SEQUENCE_ERROR | NVME_DNR;
 	}
 	n->queues_granted = (uint16_t)(want < n->opt.queues ? want : n->opt.queues);
 	*result = queues_result(n);
@@ -142,10 +140,10 @@ uint16_t nvme_set_features(struct nvme *n, struct nvme_request *rq)
 		n->feat_arbitration = cdw11;
 		return NVME_OK;
 	case NVME_FEAT_POWER: /* there is one power state */
-		return cdw11 & 0x1f ? INVALID_FIELD : NVME_OK;
+		return cdw11 & 0x1f ? NVME_FIELD_REFUSED : NVME_OK;
 	case NVME_FEAT_TEMPERATURE:
 		if (!threshold(n, cdw11))
-			return INVALID_FIELD;
+			return NVME_FIELD_REFUSED;
 		*threshold(n, cdw11) = cdw11 & 0xffff;
 		return NVME_OK;
 	case NVME_FEAT_ERROR_RECOVERY:
@@ -160,7 +158,7 @@ uint16_t nvme_set_features(struct nvme *n, struct nvme_request *rq)
 		n->feat_coalescing = cdw11 & 0xffff;
 		return NVME_OK;
 	case NVME_FEAT_VECTOR:
-		return (cdw11 & 0xffff) <= n->opt.queues ? NVME_OK : INVALID_FIELD;
+		return (cdw11 & 0xffff) <= n->opt.queues ? NVME_OK : NVME_FIELD_REFUSED;
 	case NVME_FEAT_ATOMICITY:
 		n->feat_atomicity = cdw11 & 1;
 		return NVME_OK;
@@ -168,6 +166,6 @@ uint16_t nvme_set_features(struct nvme *n, struct nvme_request *rq)
 		n->feat_async_events = cdw11;
 		return NVME_OK;
 	default:
-		return INVALID_FIELD;
+		return NVME_FIELD_REFUSED;
 	}
 }

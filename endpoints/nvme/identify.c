@@ -5,8 +5,6 @@
 
 #include "endpoints/nvme/nvme.h"
 
-#define INVALID_FIELD (NVME_INVALID_FIELD | NVME_DNR)
-
 static void put16(uint8_t *p, uint16_t v)
 {
 	v = htole16(v);
@@ -82,7 +80,6 @@ static void put_controller(const struct nvme *n, uint8_t *p)
 	put16(p + 526, 0); /* AWUN: one block */
 	/* SGLS: SGLs without alignment, buffers longer than the data. */
 	put32(p + 536, n->opt.sgl ? 1u | 1u << 18 : 0);
-	put_text(p + 768, "", 0);
 	snprintf((char *)p + 768, 256, "nqn.2026-11.org.viommu:nvme:%s", n->opt.serial);
 	put16(p + 2048, 100); /* power state 0: 1 W, in hundredths */
 }
@@ -151,7 +148,7 @@ static uint16_t build(struct nvme *n, uint8_t cns, uint32_t nsid)
 		put_descriptors(n, ns, n->page);
 		return NVME_OK;
 	default:
-		return INVALID_FIELD;
+		return NVME_FIELD_REFUSED;
 	}
 }
 

@@ -3,8 +3,6 @@
  * started on them, the command is completed when it is done. */
 #include "endpoints/nvme/nvme.h"
 
-#define INVALID_FIELD	 (NVME_INVALID_FIELD | NVME_DNR)
-
 #define CDW12_FUA	 (1u << 30)
 #define CDW12_DEALLOCATE (1u << 25)
 
@@ -66,7 +64,7 @@ static uint16_t read_write(struct nvme *n, struct nvme_request *rq, enum block_o
 	if (status)
 		return status;
 	if (len > NVME_TRANSFER_MAX)
-		return INVALID_FIELD;
+		return NVME_FIELD_REFUSED;
 	if (op == BLOCK_WRITE && block_info(rq->ns->block)->read_only)
 		return NVME_NS_WRITE_PROTECTED | NVME_DNR;
 	status = nvme_data_hold(n, rq, (uint32_t)len,
@@ -118,7 +116,7 @@ static uint16_t compare(struct nvme *n, struct nvme_request *rq)
 	if (status)
 		return status;
 	if (len > NVME_TRANSFER_MAX)
-		return INVALID_FIELD;
+		return NVME_FIELD_REFUSED;
 	if (n->bounce_user)
 		return NVME_RETRY;
 	status = nvme_data_hold(n, rq, (uint32_t)len, VIOMMU_READ);
@@ -215,7 +213,7 @@ static uint16_t failure(const struct nvme_request *rq, int res)
 	if (res == -ECANCELED)
 		return NVME_ABORT_REQUESTED;
 	if (res == -ENOSPC)
-		return 0x081; /* Capacity Exceeded */
+		return NVME_CAPACITY_EXCEEDED;
 	return rq->io.op == BLOCK_READ ? NVME_READ_ERROR : NVME_WRITE_FAULT;
 }
 

@@ -5,7 +5,6 @@
 
 #include "endpoints/nvme/nvme.h"
 
-#define INVALID_FIELD	(NVME_INVALID_FIELD | NVME_DNR)
 #define ERROR_ENTRY_LEN 64u
 #define SMART_LEN	512u
 #define FIRMWARE_LEN	512u
@@ -175,7 +174,7 @@ uint16_t nvme_get_log_page(struct nvme *n, struct nvme_request *rq)
 	if (!len)
 		return NVME_LOG_PAGE_INVALID | NVME_DNR;
 	if (offset % 4 || offset > len)
-		return INVALID_FIELD;
+		return NVME_FIELD_REFUSED;
 	if (dwords * 4 < len - offset)
 		len = (uint32_t)(offset + dwords * 4);
 	status = nvme_data_to_guest(n, rq, n->page + offset, (uint32_t)(len - offset));

@@ -110,6 +110,7 @@ enum nvme_status {
 	NVME_ABORT_REQUESTED = 0x007,
 	NVME_ABORT_SQ_DELETED = 0x008,
 	NVME_INVALID_NSID = 0x00b,
+	NVME_SEQUENCE_ERROR = 0x00c,
 	NVME_INVALID_SGL_SEGMENT = 0x00d,
 	NVME_INVALID_SGL_COUNT = 0x00e,
 	NVME_SGL_LENGTH_INVALID = 0x00f,
@@ -117,6 +118,7 @@ enum nvme_status {
 	NVME_PRP_OFFSET_INVALID = 0x013,
 	NVME_NS_WRITE_PROTECTED = 0x020,
 	NVME_LBA_RANGE = 0x080,
+	NVME_CAPACITY_EXCEEDED = 0x081,
 	NVME_CQ_INVALID = 0x100,
 	NVME_QID_INVALID = 0x101,
 	NVME_QUEUE_SIZE_INVALID = 0x102,
@@ -132,6 +134,9 @@ enum nvme_status {
 	NVME_COMPARE_FAILURE = 0x285,
 	NVME_DNR = 0x4000, /* do not retry; bit of the status field */
 };
+
+/* A field that will not be right the next time either. */
+#define NVME_FIELD_REFUSED (NVME_INVALID_FIELD | NVME_DNR)
 
 /* Identify (section 5.15). */
 enum nvme_cns {

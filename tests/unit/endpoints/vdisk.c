@@ -1,32 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause OR GPL-2.0-only */
 #include "vdisk.h"
 
-#define BIT(n) (1ull << (n))
+#include "virtio_regs.h"
 
-/* Common configuration (VIRTIO 1.4, "Common configuration structure layout"). */
-enum {
-	DEVICE_FEATURE_SELECT = 0,
-	DEVICE_FEATURE = 4,
-	DRIVER_FEATURE_SELECT = 8,
-	DRIVER_FEATURE = 12,
-	CONFIG_VECTOR = 16,
-	DEVICE_STATUS = 20,
-	QUEUE_SELECT = 22,
-	QUEUE_SIZE = 24,
-	QUEUE_VECTOR = 26,
-	QUEUE_ENABLE = 28,
-	QUEUE_NOTIFY_OFF = 30,
-	QUEUE_DESC = 32,
-	QUEUE_DRIVER = 40,
-	QUEUE_DEVICE = 48,
-};
-enum { ACKNOWLEDGE = 1, DRIVER = 2, DRIVER_OK = 4, FEATURES_OK = 8 };
-#define CAP_VENDOR   9
-#define NOTIFY_SCALE 4u
+#define BIT(n)	    (1ull << (n))
 
-#define AREA_DRIVER  0x4000u
-#define AREA_DEVICE  0x8000u
-#define AREA_LEN     0x10000u
+#define AREA_DRIVER 0x4000u
+#define AREA_DEVICE 0x8000u
+#define AREA_LEN    0x10000u
 
 static uint64_t get(struct vdisk *v, unsigned at, unsigned len)
 {
