@@ -13,6 +13,7 @@
 #define exchange_full(p, v) __atomic_exchange_n((p), (v), __ATOMIC_SEQ_CST)
 #define add_relaxed(p, v)   __atomic_fetch_add((p), (v), __ATOMIC_RELAXED)
 #define add_acquire(p, v)   __atomic_fetch_add((p), (v), __ATOMIC_ACQUIRE)
+#define add_acq_rel(p, v)   __atomic_fetch_add((p), (v), __ATOMIC_ACQ_REL)
 #define sub_release(p, v)   __atomic_fetch_sub((p), (v), __ATOMIC_RELEASE)
 #define or_relaxed(p, v)    __atomic_fetch_or((p), (v), __ATOMIC_RELAXED)
 #define or_full(p, v)	    __atomic_fetch_or((p), (v), __ATOMIC_SEQ_CST)

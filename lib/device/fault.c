@@ -68,14 +68,17 @@ static int enqueue(struct fault_queue *q, const struct proto_fault *fault)
 	struct fault_cell *cell;
 	uint64_t ticket;
 
-	/* acquire: pairs with the release in fault_queue_drop(); without it the
-	 * cell could be written while the consumer still reads it */
+	/* acquire: pairs with the release in fault_queue_drop(); see the ticket */
 	if (add_acquire(&q->room_taken, 1) >= LIMIT_FAULTS_PENDING) {
 		/* release: as in fault_queue_drop(), keeps the chain of units */
 		sub_release(&q->room_taken, 1);
 		return err(ENOSPC, "too many faults not yet reported");
 	}
-	ticket = add_relaxed(&q->next, 1); /* relaxed: only picks the cell */
+	/* acquire and release: pairs with itself in the producers before and after.
+	 * Of the producers with tickets up to ours one at least took its unit after
+	 * the drop that freed our cell; it need not be us. Without this we could
+	 * write the cell while the consumer still reads it. */
+	ticket = add_acq_rel(&q->next, 1);
 	cell = &q->cell[ticket % LIMIT_FAULTS_PENDING];
 	cell->fault = *fault;
 	/* release: pairs with the acquire in fault_queue_peek(); without it the

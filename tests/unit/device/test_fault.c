@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <pthread.h>
 
+#include "base/atomic.h"
 #include "device/device.h"
 #include "device_kit.h"
 #include "fake_space.h"
@@ -248,6 +249,54 @@ static void many_threads(void **state)
 	free(q);
 }
 
+/*
+ * Regression, for the thread sanitizer: at the brim the unit of room and the ticket
+ * of one producer may come from different sides of a drop. One that took its unit
+ * before the drop and its ticket after somebody who took the unit of that drop got
+ * the cell just given back, with nothing that ordered it after the consumer's read.
+ */
+#define BRIM_THREADS 6u
+#define BRIM_DROPS   100000u
+
+struct brim {
+	struct fault_queue *q;
+	uint32_t *stop; /* atomic */
+};
+
+static void *press(void *opaque)
+{
+	struct brim *b = opaque;
+	uint64_t now = START;
+
+	/* relaxed: the join orders what matters */
+	while (!load_relaxed(b->stop)) {
+		put(b->q, 1, LIMIT_FAULT_RATE, now);
+		now += SECOND; /* so that the rate does not matter */
+	}
+	return NULL;
+}
+
+static void a_full_queue_under_pressure(void **state)
+{
+	uint32_t stop = 0;
+	struct brim b = {.q = new_queue(), .stop = &stop};
+	pthread_t thread[BRIM_THREADS];
+
+	(void)state;
+	for (uint32_t i = 0; i < BRIM_THREADS; i++)
+		assert_int_equal(pthread_create(&thread[i], NULL, press, &b), 0);
+	for (uint32_t drops = 0; drops < BRIM_DROPS;) {
+		if (!fault_queue_peek(b.q))
+			continue;
+		fault_queue_drop(b.q);
+		drops++;
+	}
+	store_relaxed(&stop, 1); /* relaxed: see press() */
+	for (uint32_t i = 0; i < BRIM_THREADS; i++)
+		pthread_join(thread[i], NULL);
+	free(b.q);
+}
+
 static void *record(void *opaque)
 {
 	struct device_kit *kit = opaque;
@@ -303,6 +352,7 @@ int main(void)
 		cmocka_unit_test(counts_what_it_does_not_report),
 		cmocka_unit_test(reset_forgets_faults),
 		cmocka_unit_test(many_threads),
+		cmocka_unit_test(a_full_queue_under_pressure),
 		cmocka_unit_test(faults_while_processing),
 	};
 
