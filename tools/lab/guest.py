@@ -15,11 +15,12 @@ As a library:
 Devices are QEMU arguments ("-device", "...") or one of these short names; each
 takes the next free slot from 00:03.0 on, or @SLOT (hexadecimal):
 
-    qemu-iommu              QEMU's own virtio-iommu        intel-iommu  QEMU's VT-d
+    qemu-iommu              QEMU's own virtio-iommu        intel-iommu[:off]  QEMU's VT-d
     qemu-blk[:FILE|:null]   QEMU's virtio-blk              qemu-edu     QEMU's edu
     qemu-nvme[:FILE|:null]  QEMU's NVMe                    qemu-net     user networking
     vfio-user:SOCKET        a function served by somebody else
 
+intel-iommu:off is without caching mode, QEMU's default: enough for QEMU's own devices.
 With vfio-user devices a VIOT is made that takes the first for the IOMMU and
 the others for its endpoints (viot="none" for none, "3:4-5" for another shape).
 """
@@ -102,9 +103,9 @@ class Devices:
     def _qemu_iommu(self, _, at):
         self._device(driver="virtio-iommu-pci", addr=self._slot(at))
 
-    def _intel_iommu(self, _, __):
+    def _intel_iommu(self, value, _):
         # Devices follow it on the command line; interrupts stay untouched.
-        self.argv += ["-device", "intel-iommu,caching-mode=on,intremap=off"]
+        self.argv += ["-device", f"intel-iommu,caching-mode={value or 'on'},intremap=off"]
         self.machine = ",kernel-irqchip=split"
 
     def _qemu_blk(self, value, at):
@@ -205,7 +206,7 @@ class Guest:
     def __init__(self, devices=(), *, job=None, params=None, kernel=DEFAULT_KERNEL,
                  iommu="lazy", append="", memory="1G", cpus=2, cpu="max", extras=(),
                  files=None, script=None, viot="auto", accel=None, reboot=False,
-                 qemu_args=(), console=None, interactive=False):
+                 qemu_args=(), console=None, interactive=False, commands=False):
         self.start = time.monotonic()
         self.accel = accel or accelerator()
         job = ("groups" if script is None else "") if job is None else job
@@ -213,10 +214,11 @@ class Guest:
         self.console = pathlib.Path(console) if console else self.folder / "console.log"
         self.output = self.folder / "result.log"
         self.keep_console = console is not None
-        self.process = None
+        self.process, self.commands = None, None
         try:
             made = Devices(devices)
-            argv = self._machine(made, memory, cpus, cpu, reboot, interactive)
+            argv = self._machine(made, memory, cpus, cpu, reboot)
+            argv += self._serials(interactive, commands)
             argv += self._boot(kernel, extras, files or {}, script)
             append += " intel_iommu=on" if made.machine else ""
             words = self._command_line(job, params or {}, iommu, append, interactive)
@@ -231,7 +233,7 @@ class Guest:
             self.close()
             raise
 
-    def _machine(self, made, memory, cpus, cpu, reboot, interactive):
+    def _machine(self, made, memory, cpus, cpu, reboot):
         qemu = LAB / "qemu"
         if not qemu.exists():
             raise LabError("no QEMU in the lab: run tools/lab/prepare")
@@ -240,10 +242,20 @@ class Guest:
                 "-cpu", cpu, "-smp", str(cpus), "-m", memory,
                 "-object", f"memory-backend-memfd,id=mem,size={memory},share=on",
                 "-qmp", f"unix:{self.folder}/qmp,server=on,wait=off"]
-        argv += [] if reboot else ["-no-reboot"]
+        return argv if reboot else argv + ["-no-reboot"]
+
+    def _serials(self, interactive, commands):
+        """The console and the result channel, which also takes send()'s lines."""
         if interactive:
-            return argv + ["-serial", "mon:stdio"]
-        return argv + ["-serial", f"file:{self.console}", "-serial", f"file:{self.output}"]
+            return ["-serial", "mon:stdio"]
+        argv = ["-serial", f"file:{self.console}"]
+        if not commands:
+            return argv + ["-serial", f"file:{self.output}"]
+        pipe = self.folder / "commands"
+        os.mkfifo(pipe)
+        self.commands = os.open(pipe, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        return argv + ["-chardev", f"file,id=result,path={self.output},input-path={pipe}",
+                       "-serial", "chardev:result"]
 
     def _boot(self, kernel, extras, files, script):
         image = initrd.image(kernel, extras)
@@ -293,6 +305,9 @@ class Guest:
             self.process.wait()
         if self.process and hasattr(self, "errors"):
             self.errors.close()
+        if self.commands is not None:
+            os.close(self.commands)
+            self.commands = None
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def reported(self):
@@ -311,6 +326,10 @@ class Guest:
             if over or time.monotonic() > end:
                 return None
             time.sleep(0.05)
+
+    def send(self, *words):
+        """One line to the job that reads the result channel (commands=True)."""
+        os.write(self.commands, (" ".join(map(str, words)) + "\n").encode())
 
     def qmp(self, command, **arguments):
         """Sends one QMP command; returns its result, LabError on its error."""

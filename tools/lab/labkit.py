@@ -16,7 +16,20 @@ import threading
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-LAB = pathlib.Path(os.environ.get("VIOMMU_LAB") or ROOT / "build" / "lab").resolve()
+
+
+def lab_folder():
+    """What VIOMMU_LAB says, that of the source tree, or of the user if installed."""
+    said = os.environ.get("VIOMMU_LAB")
+    if said:
+        return pathlib.Path(said)
+    if (ROOT / "Makefile").exists():
+        return ROOT / "build" / "lab"
+    cache = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+    return pathlib.Path(cache) / "viommu" / "lab"
+
+
+LAB = lab_folder().resolve()
 
 # What --kernel takes: the suite whose "cloud" kernel is used. Suites, not
 # versions, because an archive drops old versions.
