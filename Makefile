@@ -3,11 +3,12 @@
 BUILD         ?= build
 FUZZ_SECONDS  ?= 20
 SOAK_SECONDS  ?= 600
+BENCH_OPTIONS ?=
 SANITIZE_ASAN  = -Db_sanitize=address,undefined -Db_lundef=false
 SANITIZE_TSAN  = -Db_sanitize=thread -Db_lundef=false
 export VIOMMU_BUILD = $(abspath $(BUILD))
 
-.PHONY: all help setup release asan tsan clang lab run check test bench \
+.PHONY: all help setup release asan tsan clang lab run check test bench bench-guest \
 	fuzz soak lint format docs clean
 
 all: release
@@ -30,6 +31,10 @@ check: setup
 ## make bench        micro-benchmarks against their baselines; build/bench/*.json
 bench: release
 	@tools/bench
+
+## make bench-guest  fio and iperf3 in guests, ours beside QEMU's (45 min)
+bench-guest: release
+	@tools/bench-guest $(BENCH_OPTIONS)
 
 ## make fuzz         every fuzz target for FUZZ_SECONDS
 fuzz: setup

@@ -61,18 +61,39 @@ static bool take(const char *given, char *path, size_t room)
 	return true;
 }
 
+bool find_beside_viommud(char *path, size_t room)
+{
+	return beside("viommud", X_OK, path, room) ||
+	       beside("../daemon/viommud", X_OK, path, room) ||
+	       beside("../sbin/viommud", X_OK, path, room);
+}
+
 bool find_viommud(const char *given, char *path, size_t room)
 {
 	if (given)
 		return take(given, path, room) ||
 		       args_refuse("run", "--viommud %s: no program that can be started",
 				   given);
-	return beside("viommud", X_OK, path, room) ||
-	       beside("../daemon/viommud", X_OK, path, room) ||
-	       beside("../sbin/viommud", X_OK, path, room) ||
-	       in_path("viommud", path, room) ||
+	return find_beside_viommud(path, room) || in_path("viommud", path, room) ||
 	       args_refuse("run", "viommud is neither beside this program nor in $PATH; "
 				  "say where: --viommud PATH");
+}
+
+bool find_bench(char *path, size_t room)
+{
+	const char *set = getenv("VIOMMU_BENCH");
+
+	if (set && set[0])
+		return take(set, path, room) ||
+		       args_refuse("bench",
+				   "VIOMMU_BENCH=%s: no program that can be started",
+				   set);
+	return beside("../libexec/viommu/tools/bench-guest", X_OK, path, room) ||
+	       beside("../../../tools/bench-guest", X_OK, path, room) ||
+	       args_refuse("bench",
+			   "the benchmark is neither installed beside this program "
+			   "nor in a source tree around it; VIOMMU_BENCH=PATH says "
+			   "where tools/bench-guest is");
 }
 
 /* ---- QEMU ---- */
