@@ -75,6 +75,7 @@ struct viommu_virtq {
 	uint16_t armed_idx;   /* split: avail_event as last written */
 	uint8_t notify_state; /* what the driver was last told; enum in ring.h */
 	bool broken;	      /* the ring made no sense; until initialised again */
+	bool unreached;	      /* viommu_virtq_unreached() */
 };
 
 /* Does not touch ring memory. Result: 0; -EINVAL: size 0, not a power of two
@@ -103,6 +104,14 @@ struct viommu_chain {
 
 /* Forgets the windows of the last turn. */
 VIOMMU_API void viommu_virtq_begin(struct viommu_virtq *vq);
+
+/* Whether, since the last begin, a part of the ring was out of reach: then a call
+ * below may have done less than it says, and is to be repeated when memory has
+ * changed. Nothing tells when: neither a kick nor the driver need come. */
+static inline bool viommu_virtq_unreached(const struct viommu_virtq *vq)
+{
+	return vq->unreached;
+}
 
 /*
  * Takes the next chain.
@@ -141,9 +150,9 @@ VIOMMU_API bool viommu_virtq_has_work(struct viommu_virtq *vq);
 
 /* Asks the driver (not) to notify; repeating either costs nothing. enable returns
  * true if something became available meanwhile: then it has to be handled, no
- * kick will come for it. After ring memory could not be reached, call it again
- * when memory has changed. A fresh ring is notified, with event_idx at its first
- * entry only. */
+ * kick will come for it. false and viommu_virtq_unreached(): the driver was not
+ * asked, or could not be looked at; call it again. A fresh ring is notified, with
+ * event_idx at its first entry only. */
 VIOMMU_API void viommu_virtq_disable_notify(struct viommu_virtq *vq);
 VIOMMU_API bool viommu_virtq_enable_notify(struct viommu_virtq *vq);
 

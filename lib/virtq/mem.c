@@ -27,6 +27,14 @@ static bool holds(const struct viommu_ring_window *w, uint64_t addr, uint64_t le
 	return off < w->len && w->len - off >= len;
 }
 
+/* An indirect table out of reach is the chain's fault, not the ring's. */
+static __attribute__((cold, noinline)) void *
+note_unreached(struct viommu_virtq *vq, const struct viommu_ring_window *w)
+{
+	vq->unreached |= w == &vq->desc || w == &vq->driver || w == &vq->device;
+	return NULL;
+}
+
 void *window_map(struct viommu_virtq *vq, struct viommu_ring_window *w, uint64_t addr,
 		 uint64_t len)
 {
@@ -34,9 +42,9 @@ void *window_map(struct viommu_virtq *vq, struct viommu_ring_window *w, uint64_t
 	 * turn; then from the place that is asked for. An area whose beginning
 	 * is out of reach is so as a whole: one blocked access, one fault. */
 	if (!w->len && !map_from(vq, w, w->base))
-		return NULL;
-	if (!holds(w, addr, len) && (addr == w->addr || !map_from(vq, w, addr)))
-		return NULL;
+		return note_unreached(vq, w);
+	if (!holds(w, addr, len) && addr != w->addr && !map_from(vq, w, addr))
+		return note_unreached(vq, w);
 	return holds(w, addr, len) ? w->hva + (addr - w->addr) : NULL;
 }
 

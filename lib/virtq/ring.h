@@ -57,7 +57,10 @@ static inline void *word_at(struct viommu_virtq *vq, struct viommu_ring_window *
 {
 	void *p = window_at(vq, w, addr, len);
 
-	return likely(!((uintptr_t)p & (len - 1))) ? p : NULL;
+	if (likely(!((uintptr_t)p & (len - 1))))
+		return p;
+	vq->unreached = true;
+	return NULL;
 }
 
 static inline struct viommu_ring_window window_init(uint64_t base, uint64_t size,

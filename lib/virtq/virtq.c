@@ -51,6 +51,7 @@ int viommu_virtq_init(struct viommu_virtq *vq, const struct viommu_virtq_config 
 void viommu_virtq_begin(struct viommu_virtq *vq)
 {
 	vq->desc.len = vq->driver.len = vq->device.len = 0;
+	vq->unreached = false;
 }
 
 int viommu_virtq_pop(struct viommu_virtq *vq, struct viommu_chain *chain,

@@ -436,17 +436,22 @@ static void ring_out_of_reach_comes_back(void **state)
 		kit_hide(kit, packed ? KIT_DESC : KIT_DRIVER, 16, true);
 		assert_false(viommu_virtq_has_work(&kit->vq));
 		assert_int_equal(pop(kit), -EFAULT);
+		assert_true(viommu_virtq_unreached(&kit->vq));
 		kit_hide(kit, packed ? KIT_DESC : KIT_DRIVER, 16, false);
 		/* ... and what. */
 		kit_hide(kit, KIT_DESC, 16, true);
 		assert_int_equal(pop(kit), -EFAULT);
 		kit_hide(kit, KIT_DESC, 16, false);
+		viommu_virtq_begin(&kit->vq);
 		assert_int_equal(pop(kit), 1);
+		assert_false(viommu_virtq_unreached(&kit->vq));
 		viommu_virtq_begin(&kit->vq);
 		for (unsigned i = 0; i < 3; i++)
 			kit_hide(kit, areas[i], 16, true);
 		assert_int_equal(viommu_virtq_push(&kit->vq, &chain, 16), -EFAULT);
+		viommu_virtq_begin(&kit->vq);
 		assert_false(viommu_virtq_enable_notify(&kit->vq));
+		assert_true(viommu_virtq_unreached(&kit->vq));
 		for (unsigned i = 0; i < 3; i++)
 			kit_hide(kit, areas[i], 16, false);
 		push(kit, 16);
@@ -454,6 +459,7 @@ static void ring_out_of_reach_comes_back(void **state)
 		for (unsigned i = 0; i < 3; i++)
 			kit_hide(kit, areas[i], 16, true);
 		assert_false(viommu_virtq_publish(&kit->vq));
+		assert_true(viommu_virtq_unreached(&kit->vq));
 		for (unsigned i = 0; i < 3; i++)
 			kit_hide(kit, areas[i], 16, false);
 		assert_true(viommu_virtq_publish(&kit->vq));
