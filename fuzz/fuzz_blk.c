@@ -239,7 +239,7 @@ static void check(struct state *s)
 	struct blk *blk = container_of(s->ep, struct blk, ep);
 	struct viommu_dma_stats stats;
 
-	viommu_dma_get_stats(blk->dma, &stats);
+	viommu_dma_get_stats(blk->virtio.dma, &stats);
 	FUZZ_CHECK(blk->inflight <= INFLIGHT && !blk->lost);
 	FUZZ_CHECK(blk->inflight || !stats.held);
 }

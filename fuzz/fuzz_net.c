@@ -32,7 +32,13 @@
 #define FRAME_OFF    0x1600u
 #define RX_OFF	     0x2000u
 
-enum { QUEUE_SELECT = 22, QUEUE_SIZE = 24, QUEUE_ENABLE = 28, QUEUE_DESC = 32 };
+enum {
+	QUEUE_SELECT = 22,
+	QUEUE_SIZE = 24,
+	QUEUE_ENABLE = 28,
+	QUEUE_DESC = 32,
+	NOTIFY = 0x3000,
+};
 
 struct state {
 	struct input in;
@@ -173,10 +179,7 @@ static void offer(struct state *s, unsigned q, uint16_t head)
 
 static void kick(struct state *s, unsigned q)
 {
-	struct net *net = to_net(s->ep);
-
-	if (q < net_queues_nr(net))
-		net_virtio_ops.notify(net, q);
+	set(s, NOTIFY + 4 * q, 2, q);
 }
 
 static const uint8_t templates[2][58] = {
@@ -298,12 +301,13 @@ static void check(struct state *s)
 	struct net *net = to_net(s->ep);
 	struct viommu_dma_stats stats;
 
-	viommu_dma_get_stats(net->dma, &stats);
+	viommu_dma_get_stats(net->virtio.dma, &stats);
 	FUZZ_CHECK(!stats.held && !net->in_section && !net->slots_nr && !net->backlog.nr);
 	for (unsigned i = 0; i < net->pairs; i++) {
 		const struct net_rack *k = &net->rack[i];
 
-		FUZZ_CHECK(k->slots <= net->queue_size && k->chains_nr <= k->slots);
+		FUZZ_CHECK(k->slots <= net->virtio.queue_size &&
+			   k->chains_nr <= k->slots);
 		FUZZ_CHECK(k->bufs_nr <= net_rack_bufs(net));
 		FUZZ_CHECK(k->chains_nr ? k->room > 0 : !k->room);
 	}

@@ -1,19 +1,21 @@
 /* SPDX-License-Identifier: BSD-3-Clause OR GPL-2.0-only */
 /* Features and configuration space (VIRTIO 1.4, "Block Device"). */
 #include "endpoints/blk/internal.h"
-#include "endpoints/util.h"
 
-#define BIT(n) (1ull << (n))
+_Static_assert(sizeof(struct virtio_blk_config) == VIRTIO_CONFIG_MAX,
+	       "60 bytes and padding");
 
-_Static_assert(sizeof(struct virtio_blk_config) == 64, "60 bytes and padding");
-
-uint64_t blk_features(const struct blk *blk)
+static const struct blk *const_blk(const struct virtio_dev *dev)
 {
-	uint64_t f = BIT(VIRTIO_BLK_F_SEG_MAX) | BIT(VIRTIO_BLK_F_BLK_SIZE) |
-		     BIT(VIRTIO_BLK_F_TOPOLOGY) | BIT(VIRTIO_BLK_F_FLUSH) |
-		     BIT(VIRTIO_BLK_F_CONFIG_WCE) | BIT(VIOMMU_VIRTIO_F_RING_EVENT_IDX) |
-		     BIT(VIOMMU_VIRTIO_F_ACCESS_PLATFORM) |
-		     BIT(VIOMMU_VIRTIO_F_RING_RESET);
+	return container_of(dev, const struct blk, virtio);
+}
+
+uint64_t blk_features(const struct virtio_dev *dev)
+{
+	const struct blk *blk = const_blk(dev);
+	uint64_t f = VIRTIO_RING_FEATURES | BIT(VIRTIO_BLK_F_SEG_MAX) |
+		     BIT(VIRTIO_BLK_F_BLK_SIZE) | BIT(VIRTIO_BLK_F_TOPOLOGY) |
+		     BIT(VIRTIO_BLK_F_FLUSH) | BIT(VIRTIO_BLK_F_CONFIG_WCE);
 
 	if (blk->indirect)
 		f |= BIT(VIOMMU_VIRTIO_F_RING_INDIRECT_DESC);
@@ -31,10 +33,10 @@ uint64_t blk_features(const struct blk *blk)
  * writethrough. If CONFIG_WCE is and FLUSH is not, the device MUST initialize
  * writeback to 0": both come down to FLUSH.
  */
-void blk_set_features(struct blk *blk, uint64_t features)
+uint64_t blk_accept(struct virtio_dev *dev, uint64_t features)
 {
-	blk->features = features;
-	blk->writeback = features & BIT(VIRTIO_BLK_F_FLUSH);
+	virtio_to_blk(dev)->writeback = features & BIT(VIRTIO_BLK_F_FLUSH);
+	return features;
 }
 
 static uint8_t lg2(uint32_t ratio)
@@ -62,11 +64,13 @@ static void fill_limits(const struct blk *blk, struct virtio_blk_config *c)
 	c->write_zeroes_may_unmap = info->zero_unmap;
 }
 
-static void fill_config(const struct blk *blk, struct virtio_blk_config *c)
+void blk_config(const struct virtio_dev *dev, void *config)
 {
+	const struct blk *blk = const_blk(dev);
 	const struct block_info *info = blk->info;
+	struct virtio_blk_config *c = config;
 	/* Header and status take a descriptor each. */
-	uint32_t seg_max = blk->queue_size - 2;
+	uint32_t seg_max = dev->queue_size - 2;
 
 	*c = (struct virtio_blk_config){
 		.capacity = htole64(info->capacity / BLOCK_SECTOR),
@@ -81,29 +85,15 @@ static void fill_config(const struct blk *blk, struct virtio_blk_config *c)
 	fill_limits(blk, c);
 }
 
-void blk_config_read(const struct blk *blk, uint32_t offset, void *buf, uint32_t len)
-{
-	struct virtio_blk_config c;
-	uint32_t n = 0;
-
-	memset(buf, 0, len);
-	fill_config(blk, &c);
-	if (offset < sizeof(c))
-		n = (uint32_t)sizeof(c) - offset;
-	if (n > len)
-		n = len;
-	if (n)
-		memcpy(buf, (const uint8_t *)&c + offset, n);
-}
-
 /* Only writeback may be written, and only after CONFIG_WCE; it is a byte, and
  * takes effect for requests that come after. */
-void blk_config_write(struct blk *blk, uint32_t offset, const void *buf, uint32_t len)
+void blk_config_write(struct virtio_dev *dev, uint32_t offset, const void *buf,
+		      uint32_t len)
 {
 	uint32_t at = offsetof(struct virtio_blk_config, writeback);
 
-	if (!(blk->features & BIT(VIRTIO_BLK_F_CONFIG_WCE)))
+	if (!(dev->features & BIT(VIRTIO_BLK_F_CONFIG_WCE)))
 		return;
 	if (offset <= at && len > at - offset)
-		blk->writeback = ((const uint8_t *)buf)[at - offset] & 1;
+		virtio_to_blk(dev)->writeback = ((const uint8_t *)buf)[at - offset] & 1;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause OR GPL-2.0-only */
 /*
- * Inside of the virtio block endpoint: device.c (life, queues, turns), config.c
- * (features and configuration space), request.c (from chain to status byte).
+ * Inside of the virtio block endpoint: create.c (options and life), device.c
+ * (turns), config.c (features and configuration space), request.c (from chain to
+ * status byte), operator.c (commands and counters).
  */
 #ifndef ENDPOINTS_BLK_INTERNAL_H
 #define ENDPOINTS_BLK_INTERNAL_H
@@ -9,12 +10,11 @@
 #include <pthread.h>
 
 #include <viommu/dma.h>
-#include <viommu/virtio_pci.h>
-#include <viommu/virtq.h>
 
 #include "endpoints/blk/proto.h"
 #include "endpoints/block/block.h"
 #include "endpoints/endpoint.h"
+#include "endpoints/virtio/virtio.h"
 
 /* Limits, each with a test at it and one past it. */
 #define BLK_DATA_MAX	    (32u << 20)	 /* bytes of one request: IOERR */
@@ -43,7 +43,7 @@ enum request_state { REQUEST_FREE, REQUEST_POPPED, REQUEST_STARTED, REQUEST_LOST
 
 struct request {
 	struct block_io io; /* first: done() gets it */
-	struct queue *queue;
+	struct virtio_queue *queue;
 	struct request *next; /* free */
 	enum request_state state;
 	uint32_t type;
@@ -59,26 +59,13 @@ struct request {
 	struct viommu_virtq_buf *bufs; /* blk->bufs_max of them */
 };
 
-struct queue {
-	struct viommu_virtq vq;
-	struct blk *blk;
-	uint16_t index;
-	bool enabled; /* the driver set it up */
-	bool stalled; /* ring memory out of reach: wait for a kick */
-	bool armed;   /* a kick comes before there can be anything in the ring */
-	bool dirty;   /* pushed, not yet published */
-	unsigned inflight;
-};
-
 struct blk_stats {
 	uint64_t reads, writes, flushes, get_ids, discards, write_zeroes, unknown;
 	uint64_t read_bytes, write_bytes;
-	uint64_t errors;    /* answered IOERR */
-	uint64_t blocked;   /* of those: memory out of reach */
-	uint64_t malformed; /* given back with length 0 */
-	uint64_t lost;	    /* no ring to give them back to */
+	uint64_t errors;  /* answered IOERR */
+	uint64_t blocked; /* of those: memory out of reach */
 	uint64_t cancelled;
-	uint64_t kicks, interrupts, polls, resets, inflight_peak;
+	uint64_t polls, inflight_peak;
 };
 
 struct revoked {
@@ -95,29 +82,24 @@ struct revokes {
 
 struct blk {
 	struct endpoint ep;
-	struct viommu_virtio_pci *vp;
-	struct viommu_dma *dma;
+	struct virtio_dev virtio;
 	struct block *block;
 	const struct block_info *info;
 
 	/* Set at creation. */
-	unsigned queues_nr, queue_size, bufs_max, inflight_max;
+	unsigned queues_nr, bufs_max, inflight_max;
 	unsigned drain_ms; /* BLK_DRAIN_MS */
-	bool packed, indirect;
+	bool indirect;
 	char serial[VIRTIO_BLK_ID_LEN];
 
-	/* Negotiated; reset clears them. */
-	uint64_t features;
-	bool running;	/* DRIVER_OK */
 	bool writeback; /* the disk's cache: on, a WRITE need not be durable */
-	bool broken;	/* a ring made no sense: DEVICE_NEEDS_RESET is due */
 
-	struct queue *queue;	 /* queues_nr of them */
 	unsigned first_queue;	 /* where the next turn begins */
 	struct request *request; /* inflight_max of them */
 	struct request *free;
 	unsigned inflight; /* taken from a ring, not given back */
-	unsigned lost;	   /* the disk has them, no ring does */
+	unsigned queue_inflight[VIOMMU_VIRTIO_QUEUES_MAX]; /* the same, of each */
+	unsigned lost; /* the disk has them, no ring does */
 	struct viommu_virtq_buf *bufs;
 	struct iovec *iovs;
 	struct viommu_hold *holds;
@@ -125,11 +107,21 @@ struct blk {
 	struct blk_stats stats;
 };
 
-/* ---- config.c ---- */
-uint64_t blk_features(const struct blk *blk);
-void blk_set_features(struct blk *blk, uint64_t features);
-void blk_config_read(const struct blk *blk, uint32_t offset, void *buf, uint32_t len);
-void blk_config_write(struct blk *blk, uint32_t offset, const void *buf, uint32_t len);
+static inline struct blk *to_blk(struct endpoint *ep)
+{
+	return container_of(ep, struct blk, ep);
+}
+static inline struct blk *virtio_to_blk(struct virtio_dev *dev)
+{
+	return container_of(dev, struct blk, virtio);
+}
+
+/* ---- config.c: as struct virtio_ops says ---- */
+uint64_t blk_features(const struct virtio_dev *dev);
+uint64_t blk_accept(struct virtio_dev *dev, uint64_t features);
+void blk_config(const struct virtio_dev *dev, void *config);
+void blk_config_write(struct virtio_dev *dev, uint32_t offset, const void *buf,
+		      uint32_t len);
 
 /* ---- request.c: all inside a DMA section unless said otherwise ---- */
 
@@ -140,11 +132,23 @@ void request_done(struct blk *blk, struct request *req, int res);
 /* Whether its data lies in [start, last]. Any time. */
 bool request_overlaps(const struct request *req, uint64_t start, uint64_t last);
 
-/* ---- device.c, for request.c ---- */
+/* ---- device.c ---- */
+extern const struct virtio_ops blk_virtio_ops;
 struct request *request_get(struct blk *blk); /* NULL: all under way */
+/* Back to the pool; unget: without having been counted. */
 void request_put(struct blk *blk, struct request *req);
-/* Gives a chain back with `len` bytes written. */
-void queue_push(struct blk *blk, struct queue *q, const struct viommu_chain *chain,
-		uint32_t len);
+void request_unget(struct blk *blk, struct request *req);
+/* Ends all that is under way, however long the disk takes. */
+void blk_stop(struct blk *blk);
+
+/* ---- create.c ---- */
+extern const struct endpoint_option blk_options[];
+int blk_create(const struct endpoint_env *env, const struct options *options,
+	       struct endpoint **out);
+void blk_destroy(struct endpoint *ep);
+
+/* ---- operator.c ---- */
+int blk_command(struct endpoint *ep, const char *verb, const struct options *args);
+void blk_visit_stats(struct endpoint *ep, endpoint_stat_fn *visit, void *opaque);
 
 #endif /* ENDPOINTS_BLK_INTERNAL_H */

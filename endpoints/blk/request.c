@@ -5,7 +5,6 @@
  * writable byte, whatever the descriptors they are spread over.
  */
 #include "endpoints/blk/internal.h"
-#include "endpoints/util.h"
 
 /* ---- places in a chain ---- */
 
@@ -50,7 +49,7 @@ static int touch(struct blk *blk, const struct request *req, struct cursor *cur,
 		cursor_piece(req, cur, &addr, &n);
 		if (n > len)
 			n = len;
-		if (unlikely(viommu_dma_translate(blk->dma, addr, n, perm, &span)))
+		if (unlikely(viommu_dma_translate(blk->virtio.dma, addr, n, perm, &span)))
 			return -EFAULT;
 		n = span.len;
 		if (how == COPY_IN)
@@ -83,7 +82,8 @@ static bool write_status(struct blk *blk, const struct request *req, uint8_t sta
 {
 	struct viommu_span span;
 
-	if (viommu_dma_translate(blk->dma, req->status_addr, 1, VIOMMU_WRITE, &span))
+	if (viommu_dma_translate(blk->virtio.dma, req->status_addr, 1, VIOMMU_WRITE,
+				 &span))
 		return false;
 	*(uint8_t *)span.hva = status;
 	return true;
@@ -116,7 +116,7 @@ static void finish(struct blk *blk, struct request *req, uint8_t status)
 			len = used_len(req);
 		else
 			blk->stats.blocked++;
-		queue_push(blk, req->queue, &req->chain, len);
+		virtio_push(&blk->virtio, req->queue, &req->chain, len);
 	}
 	request_put(blk, req);
 }
@@ -338,8 +338,8 @@ void request_begin(struct blk *blk, struct request *req)
 	req->data_len = 0;
 	req->segment_nr = 0;
 	if (unlikely(!req->chain.writable_len)) {
-		blk->stats.malformed++;
-		queue_push(blk, req->queue, &req->chain, 0);
+		blk->virtio.stats.malformed++;
+		virtio_push(&blk->virtio, req->queue, &req->chain, 0);
 		request_put(blk, req);
 		return;
 	}
@@ -362,7 +362,7 @@ static int hold_part(struct blk *blk, struct request *req, uint64_t addr, uint64
 	int r = -E2BIG;
 
 	while (r == -E2BIG && (len /= 2) > 0)
-		r = viommu_dma_get(blk->dma, addr, len, perm, &req->sg);
+		r = viommu_dma_get(blk->virtio.dma, addr, len, perm, &req->sg);
 	if (!r)
 		cursor_advance(&req->data, len);
 	return r == -E2BIG && req->sg.len ? 0 : r;
@@ -377,7 +377,7 @@ static int hold_data(struct blk *blk, struct request *req)
 
 	while (req->data.left) {
 		cursor_piece(req, &req->data, &addr, &len);
-		r = viommu_dma_get(blk->dma, addr, len, perm, &req->sg);
+		r = viommu_dma_get(blk->virtio.dma, addr, len, perm, &req->sg);
 		if (r == -E2BIG)
 			return hold_part(blk, req, addr, len, perm);
 		if (r)
@@ -390,7 +390,7 @@ static int hold_data(struct blk *blk, struct request *req)
 static void release(struct blk *blk, struct request *req)
 {
 	if (req->sg.hold_nr || req->sg.iov_nr)
-		viommu_dma_put(blk->dma, &req->sg);
+		viommu_dma_put(blk->virtio.dma, &req->sg);
 }
 
 static int prepare_transfer(struct blk *blk, struct request *req)

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause OR GPL-2.0-only */
 /* Frames that wait for receive buffers, oldest first. */
 #include "endpoints/net/internal.h"
-#include "endpoints/util.h"
 
 /* Where len bytes fit without being split; NET_BACKLOG_LEN: nowhere. */
 static uint32_t find_room(const struct net_backlog *b, size_t len)

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause OR GPL-2.0-only */
 /* The bytes of a chain's buffers, all through the DMA interface. */
 #include "endpoints/net/internal.h"
-#include "endpoints/util.h"
 
 /* Skips `offset` bytes: *skip of buffer i are behind it. Result: i. */
 static unsigned seek(const struct viommu_virtq_buf *bufs, unsigned nr, size_t offset,
@@ -24,7 +23,7 @@ int chain_read(struct net *net, const struct viommu_virtq_buf *bufs, unsigned nr
 
 	for (; len && i < nr; i++, skip = 0) {
 		n = bufs[i].len - skip < len ? bufs[i].len - skip : len;
-		if (viommu_dma_read(net->dma, bufs[i].addr + skip, to, n))
+		if (viommu_dma_read(net->virtio.dma, bufs[i].addr + skip, to, n))
 			return -EFAULT;
 		to += n;
 		len -= n;
@@ -40,8 +39,9 @@ int chain_map(struct net *net, const struct viommu_virtq_buf *bufs, unsigned nr,
 	int r;
 
 	for (; i < nr; i++, skip = 0) {
-		r = viommu_dma_sg(net->dma, bufs[i].addr + skip, bufs[i].len - skip,
-				  VIOMMU_READ, iov + used, max - used);
+		r = viommu_dma_sg(net->virtio.dma, bufs[i].addr + skip,
+				  bufs[i].len - skip, VIOMMU_READ, iov + used,
+				  max - used);
 		if (r < 0)
 			return r;
 		used += (unsigned)r;
@@ -57,8 +57,8 @@ int chain_hold(struct net *net, const struct viommu_virtq_buf *bufs, unsigned nr
 	int r = 0;
 
 	for (; i < nr && !r; i++, skip = 0)
-		r = viommu_dma_get(net->dma, bufs[i].addr + skip, bufs[i].len - skip,
-				   VIOMMU_READ, sg);
+		r = viommu_dma_get(net->virtio.dma, bufs[i].addr + skip,
+				   bufs[i].len - skip, VIOMMU_READ, sg);
 	return r;
 }
 
@@ -68,7 +68,8 @@ static int write_some(struct net *net, uint64_t addr, size_t len, struct iovec *
 	struct viommu_span piece;
 
 	while (len) {
-		if (viommu_dma_translate(net->dma, addr, len, VIOMMU_WRITE, &piece))
+		if (viommu_dma_translate(net->virtio.dma, addr, len, VIOMMU_WRITE,
+					 &piece))
 			return -EFAULT;
 		/* On the loopback a driver may have one buffer for both. */
 		memmove(piece.hva, src->iov_base, piece.len);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause OR GPL-2.0-only */
 /* Features and configuration space (VIRTIO 1.4, "Network Device"). */
 #include "endpoints/net/internal.h"
-#include "endpoints/util.h"
 
 _Static_assert(sizeof(struct virtio_net_config) == 12, "no padding");
 _Static_assert(sizeof(struct virtio_net_hdr) == 12, "no padding");
@@ -40,16 +39,20 @@ uint64_t net_offloads_mask(void)
 	return OFFLOADS_GUEST;
 }
 
-uint64_t net_features(const struct net *net)
+static const struct net *const_net(const struct virtio_dev *dev)
 {
-	uint64_t f =
-		BIT(VIRTIO_NET_F_MTU) | BIT(VIRTIO_NET_F_MAC) | BIT(VIRTIO_NET_F_STATUS) |
-		BIT(VIRTIO_NET_F_CTRL_VQ) | BIT(VIRTIO_NET_F_CTRL_RX) |
-		BIT(VIRTIO_NET_F_CTRL_RX_EXTRA) | BIT(VIRTIO_NET_F_CTRL_VLAN) |
-		BIT(VIRTIO_NET_F_CTRL_MAC_ADDR) | BIT(VIRTIO_NET_F_GUEST_ANNOUNCE) |
-		BIT(VIOMMU_VIRTIO_F_RING_INDIRECT_DESC) |
-		BIT(VIOMMU_VIRTIO_F_RING_EVENT_IDX) |
-		BIT(VIOMMU_VIRTIO_F_ACCESS_PLATFORM) | BIT(VIOMMU_VIRTIO_F_RING_RESET);
+	return container_of(dev, const struct net, virtio);
+}
+
+uint64_t net_features(const struct virtio_dev *dev)
+{
+	const struct net *net = const_net(dev);
+	uint64_t f = VIRTIO_RING_FEATURES | BIT(VIRTIO_NET_F_MTU) |
+		     BIT(VIRTIO_NET_F_MAC) | BIT(VIRTIO_NET_F_STATUS) |
+		     BIT(VIRTIO_NET_F_CTRL_VQ) | BIT(VIRTIO_NET_F_CTRL_RX) |
+		     BIT(VIRTIO_NET_F_CTRL_RX_EXTRA) | BIT(VIRTIO_NET_F_CTRL_VLAN) |
+		     BIT(VIRTIO_NET_F_CTRL_MAC_ADDR) | BIT(VIRTIO_NET_F_GUEST_ANNOUNCE) |
+		     BIT(VIOMMU_VIRTIO_F_RING_INDIRECT_DESC);
 
 	if (net->offload)
 		f |= OFFLOADS_GUEST | OFFLOADS_HOST |
@@ -63,40 +66,34 @@ uint64_t net_features(const struct net *net)
 
 void net_state_changed(struct net *net)
 {
-	net->state.running = net->driver_ok && net->link_up;
+	net->state.running = net->virtio.driver_ok && net->link_up;
 	if (net->backend && net->backend->ops->changed)
 		net->backend->ops->changed(net->backend);
 }
 
 /* A bit that lacks what it needs counts as not accepted. */
-void net_set_features(struct net *net, uint64_t features)
+uint64_t net_accept(struct virtio_dev *dev, uint64_t features)
 {
+	struct net *net = virtio_to_net(dev);
+
 	for (unsigned i = 0; i < ARRAY_LEN(requirements); i++)
 		if (!(features & requirements[i].needs))
 			features &= ~requirements[i].bit;
-	net->features = features;
 	net->state.offloads = features & OFFLOADS_GUEST;
 	/* VLANs are filtered from the first one the driver names. */
 	net->filter.all_vlans = !(features & BIT(VIRTIO_NET_F_CTRL_VLAN));
+	return features;
 }
 
-void net_config_read(const struct net *net, uint32_t offset, void *buf, uint32_t len)
+void net_config(const struct virtio_dev *dev, void *config)
 {
+	const struct net *net = const_net(dev);
 	uint16_t status = (uint16_t)((net->link_up ? VIRTIO_NET_S_LINK_UP : 0) |
 				     (net->announce ? VIRTIO_NET_S_ANNOUNCE : 0));
-	struct virtio_net_config c = {
-		.status = htole16(status),
-		.max_virtqueue_pairs = htole16((uint16_t)net->pairs),
-		.mtu = htole16((uint16_t)net->state.mtu),
-	};
-	uint32_t n = 0;
+	struct virtio_net_config *c = config;
 
-	memcpy(c.mac, net->filter.mac, sizeof(c.mac));
-	memset(buf, 0, len);
-	if (offset < sizeof(c))
-		n = (uint32_t)sizeof(c) - offset;
-	if (n > len)
-		n = len;
-	if (n)
-		memcpy(buf, (const uint8_t *)&c + offset, n);
+	memcpy(c->mac, net->filter.mac, sizeof(c->mac));
+	c->status = htole16(status);
+	c->max_virtqueue_pairs = htole16((uint16_t)net->pairs);
+	c->mtu = htole16((uint16_t)net->state.mtu);
 }

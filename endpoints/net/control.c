@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause OR GPL-2.0-only */
 /* The control queue (VIRTIO 1.4, "Control Virtqueue"). */
 #include "endpoints/net/internal.h"
-#include "endpoints/util.h"
 
 /* A command under way: what follows class and command, in its buffers. */
 struct command {
@@ -28,7 +27,7 @@ static bool set_rx_mode(struct command *c)
 	uint8_t on;
 	bool extra = c->command > VIRTIO_NET_CTRL_RX_ALLMULTI;
 
-	if (!(c->net->features &
+	if (!(c->net->virtio.features &
 	      BIT(extra ? VIRTIO_NET_F_CTRL_RX_EXTRA : VIRTIO_NET_F_CTRL_RX)))
 		return false;
 	if (c->left != sizeof(on) || !read_data(c, &on, sizeof(on)))
@@ -61,7 +60,7 @@ static bool set_mac_tables(struct command *c)
 {
 	struct net_macs uni, multi;
 
-	if (!(c->net->features & BIT(VIRTIO_NET_F_CTRL_RX)))
+	if (!(c->net->virtio.features & BIT(VIRTIO_NET_F_CTRL_RX)))
 		return false;
 	if (!read_macs(c, &uni) || !read_macs(c, &multi) || c->left)
 		return false;
@@ -77,7 +76,7 @@ static bool set_mac(struct command *c)
 	if (c->command == VIRTIO_NET_CTRL_MAC_TABLE_SET)
 		return set_mac_tables(c);
 	if (c->command != VIRTIO_NET_CTRL_MAC_ADDR_SET ||
-	    !(c->net->features & BIT(VIRTIO_NET_F_CTRL_MAC_ADDR)))
+	    !(c->net->virtio.features & BIT(VIRTIO_NET_F_CTRL_MAC_ADDR)))
 		return false;
 	if (c->left != sizeof(mac) || !read_data(c, mac, sizeof(mac)))
 		return false;
@@ -89,7 +88,7 @@ static bool set_vlan(struct command *c)
 {
 	uint16_t id;
 
-	if (!(c->net->features & BIT(VIRTIO_NET_F_CTRL_VLAN)) ||
+	if (!(c->net->virtio.features & BIT(VIRTIO_NET_F_CTRL_VLAN)) ||
 	    c->command > VIRTIO_NET_CTRL_VLAN_DEL || c->left != sizeof(id) ||
 	    !read_data(c, &id, sizeof(id)))
 		return false;
@@ -102,7 +101,7 @@ static bool set_vlan(struct command *c)
 
 static bool acknowledge(struct command *c)
 {
-	if (!(c->net->features & BIT(VIRTIO_NET_F_GUEST_ANNOUNCE)) ||
+	if (!(c->net->virtio.features & BIT(VIRTIO_NET_F_GUEST_ANNOUNCE)) ||
 	    c->command != VIRTIO_NET_CTRL_ANNOUNCE_ACK || c->left)
 		return false;
 	c->net->announce = false;
@@ -113,7 +112,7 @@ static bool set_pairs(struct command *c)
 {
 	uint16_t pairs;
 
-	if (!(c->net->features & BIT(VIRTIO_NET_F_MQ)) ||
+	if (!(c->net->virtio.features & BIT(VIRTIO_NET_F_MQ)) ||
 	    c->command != VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET || c->left != sizeof(pairs) ||
 	    !read_data(c, &pairs, sizeof(pairs)))
 		return false;
@@ -128,7 +127,7 @@ static bool set_pairs(struct command *c)
 static bool set_offloads(struct command *c)
 {
 	struct net_state *state = &c->net->state;
-	uint64_t offloads, wanted = c->net->features;
+	uint64_t offloads, wanted = c->net->virtio.features;
 
 	if (!(wanted & BIT(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS)) ||
 	    c->command != VIRTIO_NET_CTRL_GUEST_OFFLOADS_SET ||
@@ -176,7 +175,7 @@ static uint32_t handle(struct net *net, const struct viommu_chain *chain,
 
 	c.left = (size_t)chain->readable_len;
 	if (!chain->writable_len) {
-		net->stats.malformed++;
+		net->virtio.stats.malformed++;
 		return 0;
 	}
 	net->stats.commands++;
@@ -186,7 +185,7 @@ static uint32_t handle(struct net *net, const struct viommu_chain *chain,
 		ack = execute(&c) ? VIRTIO_NET_OK : VIRTIO_NET_ERR;
 	}
 	net->stats.commands_refused += ack == VIRTIO_NET_ERR;
-	if (viommu_dma_write(net->dma, bufs[chain->readable_nr].addr, &ack, 1)) {
+	if (viommu_dma_write(net->virtio.dma, bufs[chain->readable_nr].addr, &ack, 1)) {
 		net->stats.blocked++;
 		return 0;
 	}
@@ -195,22 +194,23 @@ static uint32_t handle(struct net *net, const struct viommu_chain *chain,
 
 unsigned control_take(struct net *net, bool *more)
 {
-	struct net_queue *q = &net->queue[net_control_index(net)];
+	struct virtio_dev *dev = &net->virtio;
+	struct virtio_queue *q = &dev->queue[net_control_index(net)];
 	struct net_slot *scratch = &net->slot[net->slots_nr];
+	enum virtio_popped popped;
 	unsigned nr = 0;
-	int r;
 
-	if (!net_is_watched(q) || !(net->features & BIT(VIRTIO_NET_F_CTRL_VQ)))
+	if (!virtio_is_watched(q) || !(dev->features & BIT(VIRTIO_NET_F_CTRL_VQ)))
 		return 0;
 	viommu_virtq_disable_notify(&q->vq);
 	for (; nr < NET_CONTROL_MAX; nr++) {
-		r = viommu_virtq_pop(&q->vq, &scratch->chain, scratch->bufs,
-				     net->bufs_max);
-		if (r > 0)
-			net_push(net, q, &scratch->chain,
-				 handle(net, &scratch->chain, scratch->bufs));
-		else if (!net_bad_pop(net, q, &scratch->chain, r))
+		popped =
+			virtio_pop(dev, q, &scratch->chain, scratch->bufs, net->bufs_max);
+		if (popped == VIRTIO_NONE)
 			return nr;
+		if (popped == VIRTIO_TAKEN)
+			virtio_push(dev, q, &scratch->chain,
+				    handle(net, &scratch->chain, scratch->bufs));
 	}
 	*more = true;
 	return nr;

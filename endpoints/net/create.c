@@ -4,7 +4,6 @@
 
 #include "endpoints/net/internal.h"
 #include "endpoints/types.h"
-#include "endpoints/util.h"
 
 const struct endpoint_option net_options[] = {
 	NET_BACKEND_OPTIONS,
@@ -62,36 +61,26 @@ static int parse_sizes(struct net *net, const struct options *o)
 	int r;
 
 	net->pairs = 1;
-	net->queue_size = 256;
+	net->virtio.queue_size = 256;
 	net->state.mtu = 1500;
 	r = options_uint(o, "queues", 1, NET_PAIRS_MAX, &net->pairs);
 	if (!r)
-		r = options_uint(o, "queue-size", 4, VIOMMU_VIRTQ_SIZE_MAX,
-				 &net->queue_size);
+		r = virtio_parse(&net->virtio, o);
 	if (!r)
 		r = options_uint(o, "mtu", NET_MTU_MIN, NET_MTU_MAX, &net->state.mtu);
-	if (r)
-		return r;
-	if (net->queue_size & (net->queue_size - 1))
-		return endpoint_err(
-			o->log, EINVAL,
-			"%s: queue-size=%u is no power of two; write e.g. 256", o->who,
-			net->queue_size);
 	/* "A driver MUST NOT create a chain longer than the queue." */
-	net->bufs_max = net->queue_size;
-	return 0;
+	net->bufs_max = net->virtio.queue_size;
+	return r;
 }
 
 static int parse(struct net *net, const struct options *o)
 {
 	int r = parse_sizes(net, o);
 
-	net->packed = net->mergeable = net->offload = net->link_up = true;
+	net->mergeable = net->offload = net->link_up = true;
 	net->state.pairs = 1;
 	if (!r)
 		r = parse_mac(net, o);
-	if (!r)
-		r = options_bool(o, "packed", &net->packed);
 	if (!r)
 		r = options_bool(o, "mergeable", &net->mergeable);
 	if (!r)
@@ -106,7 +95,7 @@ struct array {
 	size_t field; /* offset of the pointer in struct net */
 	size_t len;   /* bytes; 0: not needed */
 };
-#define ARRAYS_NR   12
+#define ARRAYS_NR   11
 #define ARRAY(f, n) ((struct array){offsetof(struct net, f), (n) * sizeof(*net->f)})
 
 static void list_arrays(const struct net *net, struct array list[ARRAYS_NR])
@@ -117,14 +106,13 @@ static void list_arrays(const struct net *net, struct array list[ARRAYS_NR])
 	size_t arena = handover == NET_INSIDE ? 0 : NET_SECTION_LEN + 2 * NET_FRAME_MAX;
 	bool waits = net->backend && net->backend->ops->poll;
 	const struct array all[ARRAYS_NR] = {
-		ARRAY(queue, net_queues_nr(net)),
 		ARRAY(slot, NET_SLOTS_MAX + 1),
 		ARRAY(slot_bufs, (size_t)(NET_SLOTS_MAX + 1) * net->bufs_max),
 		ARRAY(arena, arena),
 		ARRAY(tx_iov, NET_IOV_MAX + 1),
 		ARRAY(tx_hold, handover == NET_HELD ? NET_IOV_MAX : 0),
 		ARRAY(rack, net->pairs),
-		ARRAY(rx_chain, (size_t)net->pairs * net->queue_size),
+		ARRAY(rx_chain, (size_t)net->pairs * net->virtio.queue_size),
 		ARRAY(rx_buf, (size_t)net->pairs * net_rack_bufs(net)),
 		ARRAY(flat, NET_FRAME_MAX),
 		ARRAY(backlog.bytes, waits ? NET_BACKLOG_LEN : 0),
@@ -158,7 +146,7 @@ static int make_arrays(struct net *net)
 	for (unsigned i = 0; i <= NET_SLOTS_MAX; i++)
 		net->slot[i].bufs = net->slot_bufs + (size_t)i * net->bufs_max;
 	for (unsigned i = 0; i < net->pairs; i++) {
-		net->rack[i].chain = net->rx_chain + (size_t)i * net->queue_size;
+		net->rack[i].chain = net->rx_chain + (size_t)i * net->virtio.queue_size;
 		net->rack[i].buf = net->rx_buf + (size_t)i * net_rack_bufs(net);
 	}
 	return 0;
@@ -208,29 +196,13 @@ static int open_backend(struct net *net, const struct options *o)
 	return kinds[kind]->open(&net->host, o, &net->backend);
 }
 
-static int make_function(struct net *net)
-{
-	const struct endpoint_env *env = &net->ep.env;
-	const struct viommu_virtio_pci_config config = {
-		.virtio_id = VIRTIO_ID_NET,
-		.class_code = 0x02, /* network, Ethernet */
-		.queues_nr = (uint16_t)net_queues_nr(net),
-		.queue_size = (uint16_t)net->queue_size,
-		.config_len = sizeof(struct virtio_net_config),
-		.access_platform = env->iommu != NULL,
-		.packed = net->packed,
-	};
-	int r = viommu_virtio_pci_create(&config, &net_virtio_ops, net, env->alloc,
-					 env->log, &net->vp);
-
-	if (!r)
-		net->ep.function = viommu_virtio_pci_function(net->vp);
-	return r;
-}
-
 static int set_up(struct net *net, const struct options *o)
 {
-	const struct endpoint_env *env = &net->ep.env;
+	struct virtio_identity identity = {
+		.virtio_id = VIRTIO_ID_NET,
+		.class_code = 0x02, /* network, Ethernet */
+		.config_len = sizeof(struct virtio_net_config),
+	};
 	int r = parse(net, o);
 
 	if (!r)
@@ -238,19 +210,16 @@ static int set_up(struct net *net, const struct options *o)
 	if (r)
 		return r;
 	filter_reset(&net->filter, net->mac);
+	identity.queues_nr = net_queues_nr(net);
 	r = make_arrays(net);
-	if (!r)
-		r = viommu_dma_create(env->iommu, env->mem, env->alloc, NULL, NULL,
-				      &net->dma);
-	return r ? r : make_function(net);
+	return r ? r : virtio_create(&net->virtio, &net->ep, &identity, &net_virtio_ops);
 }
 
 void net_destroy(struct endpoint *ep)
 {
 	struct net *net = to_net(ep);
 
-	viommu_virtio_pci_destroy(net->vp);
-	viommu_dma_destroy(net->dma);
+	virtio_destroy(&net->virtio);
 	free_arrays(net);
 	if (net->backend)
 		net->backend->ops->close(net->backend);
@@ -275,7 +244,7 @@ int net_create(const struct endpoint_env *env, const struct options *options,
 		     "%s: %02x:%02x:%02x:%02x:%02x:%02x on %s, %u queue pairs of %u",
 		     net->ep.name, net->mac[0], net->mac[1], net->mac[2], net->mac[3],
 		     net->mac[4], net->mac[5], net->backend->ops->name, net->pairs,
-		     net->queue_size);
+		     net->virtio.queue_size);
 	*out = &net->ep;
 	return 0;
 }

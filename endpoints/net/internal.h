@@ -9,16 +9,13 @@
 #define ENDPOINTS_NET_INTERNAL_H
 
 #include <viommu/dma.h>
-#include <viommu/virtio_pci.h>
-#include <viommu/virtq.h>
 
 #include "endpoints/endpoint.h"
 #include "endpoints/net/backend.h"
 #include "endpoints/net/filter.h"
 #include "endpoints/net/offload.h"
 #include "endpoints/net/proto.h"
-
-#define BIT(n) (1ull << (n))
+#include "endpoints/virtio/virtio.h"
 
 /* Limits, each with a test at it and one past it. */
 #define NET_PAIRS_MAX	   31u		/* two queues each, and the control queue */
@@ -37,15 +34,6 @@ enum net_role { ROLE_RX, ROLE_TX, ROLE_CONTROL, ROLE_NONE };
 
 struct net;
 
-struct net_queue {
-	struct viommu_virtq vq;
-	bool enabled; /* the driver set it up */
-	bool stalled; /* ring memory out of reach: wait for a kick */
-	bool armed;   /* the driver was asked to notify, and has not */
-	bool dirty;   /* pushed, not yet published */
-	bool starved; /* receive queue: had no buffer when one was wanted */
-};
-
 /* Receive buffers taken from the ring and not yet filled, in the ring's order. */
 struct net_rack {
 	struct viommu_chain *chain;   /* queue_size of them */
@@ -53,11 +41,12 @@ struct net_rack {
 	unsigned chains_nr, bufs_nr;
 	unsigned slots; /* ring entries of the chains */
 	uint64_t room;	/* bytes */
+	bool starved;	/* the ring had no buffer when one was wanted */
 };
 
 /* A frame taken from the guest, to be sent after the section. */
 struct net_slot {
-	struct net_queue *queue;
+	struct virtio_queue *queue;
 	unsigned pair;
 	struct net_meta meta;
 	size_t len;		       /* bytes of the frame */
@@ -88,33 +77,27 @@ struct net_stats {
 	uint64_t rx_filtered; /* not for this guest */
 	uint64_t rx_backlog;  /* had to wait for buffers */
 	uint64_t blocked;     /* memory out of reach: the frame is lost */
-	uint64_t malformed;   /* chains and headers that make no sense */
 	uint64_t checksums;   /* computed in software */
 	uint64_t segmented;   /* frames cut in software */
 	uint64_t rx_merged;   /* frames spread over several buffers */
 	uint64_t commands, commands_refused;
-	uint64_t lost; /* chains that could not be given back */
-	uint64_t kicks, interrupts, polls, resets;
+	uint64_t polls;
 };
 
 struct net {
 	struct endpoint ep;
-	struct viommu_virtio_pci *vp;
-	struct viommu_dma *dma;
+	struct virtio_dev virtio;
 	struct net_backend *backend;
 	struct net_host host;
 	struct net_state state;
 
 	/* Set at creation. */
-	unsigned pairs, queue_size, bufs_max;
-	bool packed, mergeable, offload;
+	unsigned pairs, bufs_max;
+	bool mergeable, offload;
 	uint8_t mac[6];
 
-	/* Negotiated, or set by the driver; reset clears them. */
-	uint64_t features;
-	bool driver_ok;
+	/* Set by the driver; reset clears them. */
 	bool announce; /* the driver is asked to announce itself */
-	bool broken;   /* a ring made no sense: DEVICE_NEEDS_RESET is due */
 	struct net_filter filter;
 	uint8_t flow_pair[256]; /* by hash: the pair that a flow was last sent on */
 
@@ -122,8 +105,7 @@ struct net {
 	bool in_section;
 	size_t section_len; /* bytes copied in this section */
 
-	struct net_queue *queue; /* queues_nr(net) of them */
-	unsigned first_pair;	 /* where the next turn begins */
+	unsigned first_pair; /* where the next turn begins */
 
 	/* Sending. */
 	struct net_slot *slot; /* NET_SLOTS_MAX */
@@ -150,32 +132,41 @@ static inline unsigned net_queues_nr(const struct net *net)
 {
 	return 2 * net->pairs + 1;
 }
-static inline struct net_queue *net_rx(struct net *net, unsigned pair)
+static inline struct virtio_queue *net_rx(struct net *net, unsigned pair)
 {
-	return &net->queue[2 * pair];
+	return &net->virtio.queue[2 * pair];
 }
-static inline struct net_queue *net_tx(struct net *net, unsigned pair)
+static inline struct virtio_queue *net_tx(struct net *net, unsigned pair)
 {
-	return &net->queue[2 * pair + 1];
+	return &net->virtio.queue[2 * pair + 1];
 }
 /* A frame may spread over that many buffers, whatever chains they are in: a chain
  * has no more than the ring has entries. */
 static inline unsigned net_rack_bufs(const struct net *net)
 {
-	return 2 * net->queue_size;
+	return 2 * net->virtio.queue_size;
 }
 /* Without MQ the control queue is the third one. */
 static inline unsigned net_control_index(const struct net *net)
 {
-	return net->features & BIT(VIRTIO_NET_F_MQ) ? 2 * net->pairs : 2;
+	return net->virtio.features & BIT(VIRTIO_NET_F_MQ) ? 2 * net->pairs : 2;
 }
 
-/* ---- config.c ---- */
-uint64_t net_features(const struct net *net);
+static inline struct net *to_net(struct endpoint *ep)
+{
+	return container_of(ep, struct net, ep);
+}
+static inline struct net *virtio_to_net(struct virtio_dev *dev)
+{
+	return container_of(dev, struct net, virtio);
+}
+
+/* ---- config.c: as struct virtio_ops says ---- */
+uint64_t net_features(const struct virtio_dev *dev);
+uint64_t net_accept(struct virtio_dev *dev, uint64_t features);
+void net_config(const struct virtio_dev *dev, void *config);
 /* The bits that VIRTIO_NET_CTRL_GUEST_OFFLOADS is about. */
 uint64_t net_offloads_mask(void);
-void net_set_features(struct net *net, uint64_t features);
-void net_config_read(const struct net *net, uint32_t offset, void *buf, uint32_t len);
 /* Tells the back end what changed in net->state. */
 void net_state_changed(struct net *net);
 
@@ -197,20 +188,10 @@ int chain_write(struct net *net, const struct viommu_virtq_buf *bufs, unsigned n
 		const struct iovec *src, unsigned src_nr);
 
 /* ---- device.c ---- */
-
-/* A section; queues forget where their rings were. */
+extern const struct virtio_ops net_virtio_ops;
+/* A section of DMA. */
 void net_begin(struct net *net);
 void net_end(struct net *net);
-/* Whether a ring is to be looked at. */
-bool net_is_watched(const struct net_queue *q);
-/* Whether rings may be touched at all. */
-bool net_may_run(const struct net *net);
-/* Gives a chain back with `len` bytes written. */
-void net_push(struct net *net, struct net_queue *q, const struct viommu_chain *chain,
-	      uint32_t len);
-/* What pop said when it gave no chain. true: go on with the next one. */
-bool net_bad_pop(struct net *net, struct net_queue *q, const struct viommu_chain *chain,
-		 int r);
 
 /* ---- control.c: inside a section ---- */
 unsigned control_take(struct net *net, bool *more);
@@ -247,15 +228,9 @@ extern const struct endpoint_option net_options[];
 int net_create(const struct endpoint_env *env, const struct options *options,
 	       struct endpoint **out);
 void net_destroy(struct endpoint *ep);
-extern const struct viommu_virtio_ops net_virtio_ops; /* device.c */
 
 /* ---- operator.c ---- */
 int net_command(struct endpoint *ep, const char *verb, const struct options *args);
 void net_visit_stats(struct endpoint *ep, endpoint_stat_fn *visit, void *opaque);
-
-static inline struct net *to_net(struct endpoint *ep)
-{
-	return (struct net *)(void *)((char *)ep - offsetof(struct net, ep));
-}
 
 #endif /* ENDPOINTS_NET_INTERNAL_H */

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause OR GPL-2.0-only */
 /* The operator's side of the network endpoint: commands and counters. */
 #include "endpoints/net/internal.h"
-#include "endpoints/util.h"
 
 /* "link" with state=on|off: plugs the cable in or out. */
 static int set_link(struct net *net, const struct options *args)
@@ -16,9 +15,9 @@ static int set_link(struct net *net, const struct options *args)
 		return r;
 	net->link_up = up;
 	/* Back on a cable, the neighbours may be others. */
-	net->announce = up && (net->features & BIT(VIRTIO_NET_F_GUEST_ANNOUNCE));
+	net->announce = up && (net->virtio.features & BIT(VIRTIO_NET_F_GUEST_ANNOUNCE));
 	net_state_changed(net);
-	viommu_virtio_pci_config_irq(net->vp);
+	viommu_virtio_pci_config_irq(net->virtio.vp);
 	return 0;
 }
 
@@ -30,12 +29,13 @@ static int announce(struct net *net, const struct options *args)
 
 	if (r)
 		return r;
-	if (!net->driver_ok || !(net->features & BIT(VIRTIO_NET_F_GUEST_ANNOUNCE)))
+	if (!net->virtio.driver_ok ||
+	    !(net->virtio.features & BIT(VIRTIO_NET_F_GUEST_ANNOUNCE)))
 		return endpoint_err(net->ep.env.log, EAGAIN,
 				    "%s: the guest's driver cannot announce itself now",
 				    net->ep.name);
 	net->announce = true;
-	viommu_virtio_pci_config_irq(net->vp);
+	viommu_virtio_pci_config_irq(net->virtio.vp);
 	return 0;
 }
 
@@ -54,6 +54,7 @@ void net_visit_stats(struct endpoint *ep, endpoint_stat_fn *visit, void *opaque)
 {
 	const struct net *net = to_net(ep);
 	const struct net_stats *s = &net->stats;
+	const struct virtio_stats *v = &net->virtio.stats;
 	const struct {
 		const char *name;
 		uint64_t value;
@@ -71,14 +72,14 @@ void net_visit_stats(struct endpoint *ep, endpoint_stat_fn *visit, void *opaque)
 		{"checksums", s->checksums},
 		{"segmented", s->segmented},
 		{"blocked", s->blocked},
-		{"malformed", s->malformed},
-		{"lost", s->lost},
+		{"malformed", v->malformed},
+		{"lost", v->lost},
 		{"commands", s->commands},
 		{"commands_refused", s->commands_refused},
-		{"kicks", s->kicks},
-		{"interrupts", s->interrupts},
+		{"kicks", v->kicks},
+		{"interrupts", v->interrupts},
 		{"polls", s->polls},
-		{"resets", s->resets},
+		{"resets", v->resets},
 		{"queue_pairs", net->state.pairs},
 		{"link_up", net->link_up},
 	};

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause OR GPL-2.0-only */
 /* Frames to the guest: who wants them, in what form, and into which buffers. */
 #include "endpoints/net/internal.h"
-#include "endpoints/util.h"
 
 /* Whether a frame found its place; LATER: there may be buffers another time. */
 enum placed { PLACED, PLACED_LATER, PLACED_NEVER };
@@ -14,6 +13,7 @@ void rx_forget(struct net *net, unsigned pair)
 
 	k->chains_nr = k->bufs_nr = k->slots = 0;
 	k->room = 0;
+	k->starved = false;
 }
 
 static unsigned bufs_of(const struct viommu_chain *chain)
@@ -39,7 +39,7 @@ static bool add_chain(struct net_rack *k)
 }
 
 /* One more chain for the rack; PLACED: there is one, or a bad one less. */
-static enum placed take_chain(struct net *net, struct net_queue *q, struct net_rack *k)
+static enum placed take_chain(struct net *net, struct virtio_queue *q, struct net_rack *k)
 {
 	unsigned size = q->vq.cfg.size, left = net_rack_bufs(net) - k->bufs_nr;
 	struct viommu_chain *chain = &k->chain[k->chains_nr];
@@ -48,7 +48,7 @@ static enum placed take_chain(struct net *net, struct net_queue *q, struct net_r
 	/* All that the ring can hold is not enough. */
 	if (k->slots >= size)
 		return PLACED_NEVER;
-	if (!net_is_watched(q))
+	if (!virtio_is_watched(q))
 		return PLACED_LATER;
 	viommu_virtq_disable_notify(&q->vq);
 	r = viommu_virtq_pop(&q->vq, chain, k->buf + k->bufs_nr,
@@ -59,9 +59,10 @@ static enum placed take_chain(struct net *net, struct net_queue *q, struct net_r
 		viommu_virtq_unpop(&q->vq, chain);
 		return PLACED_NEVER;
 	}
-	if (net_bad_pop(net, q, chain, r > 0 ? -EBADMSG : r))
+	if (r && virtio_pop_failed(&net->virtio, q, chain, r > 0 ? -EBADMSG : r) ==
+			 VIRTIO_REFUSED)
 		return PLACED;
-	q->starved = true;
+	k->starved = true;
 	return PLACED_LATER;
 }
 
@@ -70,10 +71,10 @@ static enum placed take_chain(struct net *net, struct net_queue *q, struct net_r
  * there for the next frame: were they given back to the ring, the driver would
  * not notify of those that come behind them.
  */
-static enum placed gather(struct net *net, struct net_queue *q, struct net_rack *k,
+static enum placed gather(struct net *net, struct virtio_queue *q, struct net_rack *k,
 			  uint64_t need)
 {
-	bool mergeable = net->features & BIT(VIRTIO_NET_F_MRG_RXBUF);
+	bool mergeable = net->virtio.features & BIT(VIRTIO_NET_F_MRG_RXBUF);
 	unsigned tries = 2 * q->vq.cfg.size;
 	enum placed r;
 
@@ -98,7 +99,7 @@ static unsigned count_chains(const struct net_rack *k, uint64_t need)
 }
 
 /* Gives the first nr chains back with `len` bytes written into them. */
-static void push_chains(struct net *net, struct net_queue *q, struct net_rack *k,
+static void push_chains(struct net *net, struct virtio_queue *q, struct net_rack *k,
 			unsigned nr, uint64_t len)
 {
 	unsigned bufs = 0;
@@ -107,7 +108,7 @@ static void push_chains(struct net *net, struct net_queue *q, struct net_rack *k
 		const struct viommu_chain *chain = &k->chain[i];
 		uint64_t n = len < chain->writable_len ? len : chain->writable_len;
 
-		net_push(net, q, chain, (uint32_t)n);
+		virtio_push(&net->virtio, q, chain, (uint32_t)n);
 		len -= n;
 		bufs += bufs_of(chain);
 		k->slots -= chain->ring_slots;
@@ -139,7 +140,7 @@ static struct virtio_net_hdr make_header(const struct net_meta *meta, unsigned c
 static enum placed place(struct net *net, unsigned pair, struct net_frame *frame)
 {
 	uint64_t need = NET_HEADER_LEN + frame->len;
-	struct net_queue *q = net_rx(net, pair);
+	struct virtio_queue *q = net_rx(net, pair);
 	struct net_rack *k = &net->rack[pair];
 	enum placed r = PLACED_LATER;
 	struct virtio_net_hdr header;
@@ -230,7 +231,7 @@ static void deliver_cut(struct net *net, unsigned pair, const struct net_frame *
 	flatten(net, frame);
 	if (!segment_begin(&net->rx_cut, net->flat, frame->len, frame->meta.gso_type,
 			   frame->meta.gso_size)) {
-		net->stats.malformed++;
+		net->virtio.stats.malformed++;
 		return;
 	}
 	net->stats.segmented++;
@@ -299,7 +300,7 @@ static bool is_wanted(struct net *net, const struct net_frame *frame)
 {
 	uint8_t head[NET_PEEK_LEN];
 
-	if (unlikely(!net->state.running || !net_may_run(net) ||
+	if (unlikely(!net->state.running || !virtio_may_run(&net->virtio) ||
 		     frame->len < NET_ETH_LEN || frame->len > NET_FRAME_MAX)) {
 		net->stats.rx_dropped++;
 		return false;

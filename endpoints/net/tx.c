@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause OR GPL-2.0-only */
 /* Frames from the guest: from the ring to the back end. */
 #include "endpoints/net/internal.h"
-#include "endpoints/util.h"
 
 /* ---- what a back end cannot do ---- */
 
@@ -76,7 +75,7 @@ static void send_series(struct net *net, const struct net_slot *slot)
 
 	if (!segment_begin(s, slot->copy, slot->len, slot->meta.gso_type,
 			   whole ? 0 : slot->meta.gso_size)) {
-		net->stats.malformed++;
+		net->virtio.stats.malformed++;
 		return;
 	}
 	net->stats.segmented += !whole;
@@ -126,10 +125,10 @@ static void send_held(struct net *net, const struct net_slot *slot)
 	} else if (r == -EFAULT) {
 		net->stats.blocked++;
 	} else {
-		net->stats.malformed++;
+		net->virtio.stats.malformed++;
 	}
 	if (sg.iov_nr)
-		viommu_dma_put(net->dma, &sg);
+		viommu_dma_put(net->virtio.dma, &sg);
 }
 
 unsigned tx_send(struct net *net)
@@ -153,7 +152,8 @@ void tx_give_back(struct net *net)
 {
 	for (unsigned i = 0; i < net->slots_nr; i++)
 		if (!net->slot[i].copy)
-			net_push(net, net->slot[i].queue, &net->slot[i].chain, 0);
+			virtio_push(&net->virtio, net->slot[i].queue, &net->slot[i].chain,
+				    0);
 	net->slots_nr = 0;
 	net->arena_len = 0;
 }
@@ -181,7 +181,7 @@ static int read_header(struct net *net, struct net_slot *slot)
 		.csum_start = le16toh(header.csum_start),
 		.csum_offset = le16toh(header.csum_offset),
 	};
-	if (!offload_check(meta, slot->len, net->features))
+	if (!offload_check(meta, slot->len, net->virtio.features))
 		return -EINVAL;
 	if (!meta->flags)
 		*meta = (struct net_meta){0};
@@ -256,10 +256,10 @@ static void take_chain(struct net *net, struct net_slot *slot)
 	if (unlikely(r == -EFAULT))
 		net->stats.blocked++;
 	else if (unlikely(r))
-		net->stats.malformed++;
+		net->virtio.stats.malformed++;
 	/* What is held is given back when it has been sent. */
 	if (net->slots_nr == before || slot->copy)
-		net_push(net, slot->queue, &slot->chain, 0);
+		virtio_push(&net->virtio, slot->queue, &slot->chain, 0);
 }
 
 static bool has_room(const struct net *net)
@@ -269,21 +269,22 @@ static bool has_room(const struct net *net)
 
 unsigned tx_take(struct net *net, unsigned pair, unsigned budget, bool *more)
 {
-	struct net_queue *q = net_tx(net, pair);
+	struct virtio_queue *q = net_tx(net, pair);
+	enum virtio_popped popped;
 	struct net_slot *slot;
 	unsigned nr = 0;
-	int r;
 
 	viommu_virtq_disable_notify(&q->vq);
 	for (; nr < budget && has_room(net); nr++) {
 		slot = &net->slot[net->slots_nr];
 		slot->queue = q;
 		slot->pair = pair;
-		r = viommu_virtq_pop(&q->vq, &slot->chain, slot->bufs, net->bufs_max);
-		if (likely(r > 0))
-			take_chain(net, slot);
-		else if (!net_bad_pop(net, q, &slot->chain, r))
+		popped = virtio_pop(&net->virtio, q, &slot->chain, slot->bufs,
+				    net->bufs_max);
+		if (popped == VIRTIO_NONE)
 			return nr;
+		if (likely(popped == VIRTIO_TAKEN))
+			take_chain(net, slot);
 	}
 	*more = true;
 	return nr;

@@ -283,7 +283,7 @@ bool guest_run(struct guest *g, unsigned ms)
 	uint64_t end = now_ms() + ms, now;
 	struct pollfd fds[ENDPOINT_FDS_MAX];
 	bool any = false;
-	int nr;
+	int nr, timer;
 
 	for (;;) {
 		unsigned did = endpoint_poll(g->ep, 64);
@@ -293,9 +293,12 @@ bool guest_run(struct guest *g, unsigned ms)
 			continue;
 		now = now_ms();
 		nr = endpoint_fds(g->ep, fds, ENDPOINT_FDS_MAX);
-		if (!endpoint_busy(g->ep) || now >= end || !nr)
+		timer = endpoint_timeout_ms(g->ep);
+		if (now >= end || (timer < 0 && (!endpoint_busy(g->ep) || !nr)))
 			return any;
-		poll(fds, (nfds_t)nr, (int)(end - now));
+		if (timer < 0 || (uint64_t)timer > end - now)
+			timer = (int)(end - now);
+		poll(fds, (nfds_t)nr, timer);
 	}
 }
 

@@ -90,7 +90,8 @@ void guest_bus_master(struct guest *g, bool on);
 unsigned guest_find_cap(struct guest *g, uint8_t id, unsigned after);
 
 /* One turn after the other until there is nothing to do; sleeps as an event loop
- * does, at most ms in all. Result: whether anything was done. */
+ * does while transfers or a timer are under way, at most ms in all. Result:
+ * whether anything was done. */
 bool guest_run(struct guest *g, unsigned ms);
 
 uint64_t guest_stat(struct guest *g, const char *name);

@@ -632,31 +632,122 @@ static void unreachable_heads_and_tables(void **state)
 	vdisk_destroy(v);
 }
 
-static void unmapped_rings_wait_for_a_kick(void **state)
+/* The first ring's areas, descriptors, driver's, device's, and where they end. */
+static const uint64_t areas[] = {0, 0x4000, 0x8000, VDISK_RING(1)};
+enum { AREA_DESC, AREA_DRIVER, AREA_DEVICE, AREAS };
+
+static void map_area(struct vdisk *v, unsigned i)
 {
-	struct vdisk *v = vdisk_create(MEM_DISK, behind_iommu);
+	assert_int_equal(guest_map(v->g, areas[i], areas[i + 1] - areas[i], RW), 0);
+}
+
+static void unmap_area(struct vdisk *v, unsigned i)
+{
+	assert_int_equal(guest_unmap(v->g, areas[i], areas[i + 1] - areas[i]), 0);
+}
+
+/* A disk whose ring areas are mapped one by one. */
+static struct vdisk *create_in_areas(unsigned format)
+{
+	const struct vdisk_shape shape = {
+		.iommu = true, .packed = format & 1, .event_idx = format >> 1};
+	struct vdisk *v = vdisk_create(MEM_DISK, shape);
+
+	assert_int_equal(guest_unmap(v->g, 0, VDISK_DATA), 0);
+	for (unsigned i = 0; i < AREAS; i++)
+		map_area(v, i);
+	assert_int_equal(guest_map(v->g, areas[AREAS], VDISK_DATA - areas[AREAS], RW), 0);
+	check_still_works(v);
+	return v;
+}
+
+static bool needs_reset(struct vdisk *v)
+{
+	return vdisk_status(v) & 0x40;
+}
+
+/* The driver has kicked, and may have been told not to do so again. */
+static void unmapped_rings_go_on_without_a_kick(void **state)
+{
 	const struct vdisk_part part = {VDISK_DATA, 512};
 	struct vdisk_req req;
-	unsigned faults;
 
 	(void)state;
-	check_still_works(v);
-	assert_int_equal(guest_unmap(v->g, 0, VDISK_DATA), VIRTIO_IOMMU_S_OK);
+	for (unsigned i = 0; i < 4 * AREAS; i++) {
+		unsigned format = i & 3, area = i >> 2;
+		struct vdisk *v = create_in_areas(format);
+
+		if (area == AREA_DEVICE && !(format & 1)) {
+			vdisk_destroy(v); /* answers_without_a_ring_need_a_reset() */
+			continue;
+		}
+		unmap_area(v, area);
+		vdisk_send(v, 0, &req, VIRTIO_BLK_T_IN, 0, &part, 1, true);
+		vdisk_kick(v, 0);
+		guest_run(v->g, 0);
+		assert_int_not_equal(guest_faults(v->g, NULL), 0);
+		map_area(v, area);
+		assert_int_equal(vdisk_finish(v, &req), VIRTIO_BLK_S_OK);
+		assert_false(needs_reset(v));
+		/* Also the notifications are as they should be. */
+		for (unsigned k = 0; k < 3; k++) {
+			guest_run(v->g, 100);
+			check_still_works(v);
+		}
+		vdisk_destroy(v);
+	}
+}
+
+static void rings_out_of_reach_need_a_reset(void **state)
+{
+	struct vdisk *v = create_in_areas(0);
+	const struct vdisk_part part = {VDISK_DATA, 512};
+	struct vdisk_req req;
+
+	(void)state;
+	unmap_area(v, AREA_DESC);
 	vdisk_send(v, 0, &req, VIRTIO_BLK_T_IN, 0, &part, 1, true);
-	vdisk_kick(v, 0);
-	guest_run(v->g, 50);
-	faults = guest_faults(v->g, NULL);
-	assert_in_range(faults, 1, 16);
-	/* No kick, no new attempt. */
+	for (unsigned i = 0; i < 1000 && !needs_reset(v); i++)
+		guest_run(v->g, 100);
+	assert_true(needs_reset(v));
+	assert_int_equal(v->g->irqs[0], 1);
+	assert_int_equal(guest_faults(v->g, NULL), 1 + VIRTIO_RETRIES_MAX);
+	/* No new attempt but for a kick. */
+	assert_int_equal(endpoint_timeout_ms(v->g->ep), -1);
 	for (unsigned i = 0; i < 100; i++)
 		endpoint_poll(v->g->ep, 64);
 	assert_int_equal(guest_faults(v->g, NULL), 0);
-	assert_int_equal(vdisk_collect(v), 0);
-	assert_int_equal(guest_map(v->g, 0, VDISK_DATA, RW), VIRTIO_IOMMU_S_OK);
 	vdisk_kick(v, 0);
-	assert_int_equal(vdisk_finish(v, &req), VIRTIO_BLK_S_OK);
+	endpoint_poll(v->g->ep, 64);
+	assert_int_equal(guest_faults(v->g, NULL), 1);
+	vdisk_reset(v);
+	map_area(v, AREA_DESC);
+	vdisk_init(v);
 	check_still_works(v);
 	vdisk_destroy(v);
+}
+
+/* What the driver waits for, it will never get. */
+static void answers_without_a_ring_need_a_reset(void **state)
+{
+	const struct vdisk_part part = {VDISK_DATA, 512};
+	struct vdisk_req req;
+
+	(void)state;
+	for (unsigned format = 0; format < 4; format += 2) {
+		struct vdisk *v = create_in_areas(format);
+
+		unmap_area(v, AREA_DEVICE);
+		vdisk_send(v, 0, &req, VIRTIO_BLK_T_IN, 0, &part, 1, true);
+		guest_run(v->g, 100);
+		assert_int_equal(guest_stat(v->g, "lost"), 1);
+		assert_true(needs_reset(v));
+		vdisk_reset(v);
+		map_area(v, AREA_DEVICE);
+		vdisk_init(v);
+		check_still_works(v);
+		vdisk_destroy(v);
+	}
 }
 
 /* Firmware leaves its rings behind, and an IOMMU driver takes the memory away:
@@ -815,9 +906,9 @@ static void writeback_follows_negotiation(void **state)
 	assert_false(blk->writeback);
 	vdisk_set_config(v, 32, 1, 1); /* not negotiated */
 	assert_false(blk->writeback);
-	blk_set_features(blk, BIT(VIRTIO_BLK_F_CONFIG_WCE));
+	blk_accept(&blk->virtio, BIT(VIRTIO_BLK_F_CONFIG_WCE));
 	assert_false(blk->writeback);
-	blk_set_features(blk, BIT(VIRTIO_BLK_F_FLUSH));
+	blk_accept(&blk->virtio, BIT(VIRTIO_BLK_F_FLUSH));
 	assert_true(blk->writeback);
 	vdisk_destroy(v);
 }
@@ -887,7 +978,9 @@ int main(void)
 		cmocka_unit_test(permissions_are_kept),
 		cmocka_unit_test(unreachable_status_gives_length_zero),
 		cmocka_unit_test(unreachable_heads_and_tables),
-		cmocka_unit_test(unmapped_rings_wait_for_a_kick),
+		cmocka_unit_test(unmapped_rings_go_on_without_a_kick),
+		cmocka_unit_test(rings_out_of_reach_need_a_reset),
+		cmocka_unit_test(answers_without_a_ring_need_a_reset),
 		cmocka_unit_test(sleeping_disk_leaves_the_rings_alone),
 		cmocka_unit_test(guest_physical_addresses_are_no_way_around),
 		cmocka_unit_test(no_bus_master_no_dma),
