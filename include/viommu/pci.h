@@ -89,7 +89,14 @@ VIOMMU_API void viommu_pci_destroy(struct viommu_pci *pci);
 VIOMMU_API int viommu_pci_add_cap(struct viommu_pci *pci, uint8_t id, const void *body,
 				  const void *write_mask, unsigned len);
 
-/* As given at creation; the function's. */
+/*
+ * Takes the MSI-X capability away; what is left is INTx. To be called before the
+ * guest sees the function. Nothing happens if there is none.
+ * Result: 0; -EINVAL: the function has no INTx pin.
+ */
+VIOMMU_API int viommu_pci_drop_msix(struct viommu_pci *pci);
+
+/* As given at creation, msix_nr 0 after viommu_pci_drop_msix(); the function's. */
 VIOMMU_API const struct viommu_pci_config *
 viommu_pci_get_config(const struct viommu_pci *pci);
 

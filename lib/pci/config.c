@@ -67,7 +67,7 @@ static void init_header(struct viommu_pci *pci)
 /* MSI-X: the table at offset 0 of its BAR, the PBA in the middle. */
 static int add_msix(struct viommu_pci *pci)
 {
-	uint8_t body[10] = {0}, mask[10] = {0};
+	uint8_t body[MSIX_BODY_LEN] = {0}, mask[MSIX_BODY_LEN] = {0};
 	const struct viommu_pci_config *cfg = &pci->cfg;
 	int at;
 
@@ -149,6 +149,25 @@ int viommu_pci_add_cap(struct viommu_pci *pci, uint8_t id, const void *body,
 	pci->last_cap_link = at + 1;
 	pci->next_cap = (at + 2 + len + 3) & ~3u;
 	return (int)at;
+}
+
+void pci_drop_cap(struct viommu_pci *pci, unsigned cap, unsigned body_len)
+{
+	unsigned link = PCI_CAPABILITY_LIST;
+
+	/* The list is ours: it has the capability, and an end. */
+	while (pci->config[link] != cap)
+		link = pci->config[link] + 1u;
+	pci->config[link] = pci->initial[link] = pci->config[cap + 1];
+	if (pci->last_cap_link == cap + 1)
+		pci->last_cap_link = link;
+	if (!pci->config[PCI_CAPABILITY_LIST]) {
+		pci->config[PCI_STATUS] &= (uint8_t)~PCI_STATUS_CAP_LIST;
+		pci->initial[PCI_STATUS] &= (uint8_t)~PCI_STATUS_CAP_LIST;
+	}
+	memset(&pci->config[cap], 0, 2 + body_len);
+	memset(&pci->initial[cap], 0, 2 + body_len);
+	memset(&pci->writable[cap], 0, 2 + body_len);
 }
 
 /* ---- accesses ---- */

@@ -44,6 +44,18 @@ int msix_check(const struct viommu_pci_config *cfg)
 	return 0;
 }
 
+int viommu_pci_drop_msix(struct viommu_pci *pci)
+{
+	if (!pci->msix_cap)
+		return 0;
+	if (!pci->cfg.intx)
+		return err(EINVAL, "no other interrupt is left");
+	pci_drop_cap(pci, pci->msix_cap, MSIX_BODY_LEN);
+	pci->msix_cap = 0;
+	pci->cfg.msix_nr = 0;
+	return 0;
+}
+
 void msix_reset(struct viommu_pci *pci)
 {
 	memset(pci->pba, 0, sizeof(pci->pba));

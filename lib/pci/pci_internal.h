@@ -44,6 +44,7 @@ enum {
 #define MSIX_CONTROL_MASK_ALL 0x4000u
 #define MSIX_CONTROL_ENABLE   0x8000u
 #define MSIX_ENTRY_LEN	      16u
+#define MSIX_BODY_LEN	      10u /* after the two bytes of a header */
 
 /* PCI Express Base 5.0, section 7.5.3. Offsets inside the capability. */
 #define PCIE_DEVCTL	8
@@ -95,6 +96,8 @@ void pci_put32(uint8_t *field, uint32_t value);
 
 /* config.c: the header and the built-in capabilities. 0, -EINVAL, -ENOSPC. */
 int pci_config_init(struct viommu_pci *pci);
+/* Takes a capability of body_len bytes out of the list; its place stays unused. */
+void pci_drop_cap(struct viommu_pci *pci, unsigned cap, unsigned body_len);
 /* Recomputes status bit and pin from level, command register and MSI-X. */
 void pci_update_intx(struct viommu_pci *pci);
 

@@ -308,6 +308,47 @@ static void test_capability_list(void **state)
 	assert_int_equal(viommu_pci_add_cap(f->pci, 9, body, NULL, 0), -EINVAL);
 }
 
+/* What came after MSI-X in the list is still there, across a reset too. */
+static void test_drop_msix(void **state)
+{
+	struct fixture *f = *state;
+	unsigned cap = find_cap(f, 0x11);
+
+	assert_int_equal(viommu_pci_drop_msix(f->pci), 0);
+	assert_int_equal(viommu_pci_drop_msix(f->pci), 0);
+	assert_int_equal(find_cap(f, 0x11), 0);
+	assert_int_not_equal(find_cap(f, 0x10), 0);
+	assert_int_equal(viommu_pci_get_config(f->pci)->msix_nr, 0);
+	cfg_write(f, cap + 2, 2, 0xffff);
+	assert_int_equal(cfg_read(f, cap, 4), 0);
+	assert_false(viommu_pci_msix_enabled(f->pci));
+	viommu_pci_reset(f->pci);
+	assert_int_equal(find_cap(f, 0x11), 0);
+	assert_int_not_equal(find_cap(f, 0x10), 0);
+}
+
+static void test_drop_msix_alone(void **state)
+{
+	struct fixture *f = *state;
+	struct viommu_pci_config c = config;
+	struct viommu_pci *pci;
+	uint8_t status[2], body = 1;
+
+	c.flr = false;
+	assert_int_equal(viommu_pci_create(&c, &ops, f, &f->ta.ops, NULL, &pci), 0);
+	assert_int_equal(viommu_pci_drop_msix(pci), 0);
+	viommu_pci_config_read(pci, 6, status, 2);
+	assert_int_equal(status[0] & 0x10, 0); /* no capabilities */
+	assert_true(viommu_pci_add_cap(pci, 9, &body, NULL, 1) > 0);
+	viommu_pci_config_read(pci, 6, status, 2);
+	assert_int_equal(status[0] & 0x10, 0x10);
+	viommu_pci_destroy(pci);
+	c.intx = false;
+	assert_int_equal(viommu_pci_create(&c, &ops, f, &f->ta.ops, NULL, &pci), 0);
+	assert_int_equal(viommu_pci_drop_msix(pci), -EINVAL);
+	viommu_pci_destroy(pci);
+}
+
 static void test_capability_space(void **state)
 {
 	struct fixture *f = *state;
@@ -606,6 +647,8 @@ int main(void)
 		CASE(test_bar_bounds),
 		CASE(test_capability_list),
 		CASE(test_capability_space),
+		CASE(test_drop_msix),
+		CASE(test_drop_msix_alone),
 		CASE(test_flr),
 		CASE(test_no_pcie_no_msix),
 		CASE(test_intx),
