@@ -46,8 +46,9 @@ static uint16_t create_cq(struct nvme *n, const struct nvme_cmd *cmd)
 	status = check_new_queue(n, cmd);
 	if (status)
 		return status;
-	if (vector >= viommu_pci_get_config(n->ep.function)->msix_nr ||
-	    (vector && !viommu_pci_msix_enabled(n->ep.function)))
+	/* 0 is the pin too. */
+	if (vector && (vector >= viommu_pci_get_config(n->ep.function)->msix_nr ||
+		       !viommu_pci_msix_enabled(n->ep.function)))
 		return NVME_VECTOR_INVALID | NVME_DNR;
 	nvme_cq_init(n, id, le64toh(cmd->prp1), cdw_high(cmd->cdw10) + 1u);
 	n->cq[id].vector = vector;

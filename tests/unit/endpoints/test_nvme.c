@@ -184,6 +184,12 @@ static void queues_are_checked(void **state)
 			 DNR | NVME_INVALID_FIELD);
 	assert_int_equal(admin(&h, NVME_ADMIN_CREATE_CQ, 2 | len, 1 | 5u << 16, NULL),
 			 DNR | NVME_VECTOR_INVALID);
+	/* Without MSI-X all queues share the pin, which is vector 0. */
+	assert_int_equal(viommu_pci_drop_msix(h.g->ep->function), 0);
+	assert_int_equal(admin(&h, NVME_ADMIN_CREATE_CQ, 2 | len, 1 | 1u << 16, NULL),
+			 DNR | NVME_VECTOR_INVALID);
+	assert_int_equal(admin(&h, NVME_ADMIN_CREATE_CQ, 2 | len, 1, NULL), 0);
+	assert_int_equal(admin(&h, NVME_ADMIN_DELETE_CQ, 2, 0, NULL), 0);
 	assert_int_equal(admin(&h, NVME_ADMIN_CREATE_SQ, 2 | len, 1 | 3u << 16, NULL),
 			 DNR | NVME_CQ_INVALID);
 	assert_int_equal(admin(&h, NVME_ADMIN_CREATE_SQ, 2 | len, 1, NULL),
