@@ -48,6 +48,7 @@ const char settings_help[] =
 "      id=NAME           of the socket\n"
 "      ep=NUMBER         the IOMMU's number for it, as in the VIOT (0x20: 00:04.0)\n"
 "      iommu=on|off      behind the IOMMU, or not (on)\n"
+"      msix=on|off       off: INTx only, which QEMU up to 11.1 needs for hot-unplug (on)\n"
 "      untrusted=on      hint for guests that can ask: strict invalidation always\n"
 "      resv=msi:FIRST-LAST, resv=reserved:FIRST-LAST, resv=none   addresses that\n"
 "                        cannot be mapped; may be repeated\n"

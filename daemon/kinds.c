@@ -39,7 +39,7 @@ static bool unknown_key(const struct endpoint_type *type, const char *where,
 	return problem_set(
 		problem,
 		"%s: there is no setting \"%.*s\" for %s; there are: type, id, "
-		"ep, iommu, untrusted, resv%s%s",
+		"ep, iommu, msix, untrusted, resv%s%s",
 		where, (int)(len < 64 ? len : 64), key, type->name, used ? ", " : "",
 		list);
 }

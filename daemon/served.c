@@ -133,7 +133,13 @@ static bool make_parts(struct served *served, struct problem *problem)
 	if (served->settings.iommu &&
 	    !iommu_add_port(served->iommu, &served->settings, &served->port, problem))
 		return false;
-	return make_endpoint(served, problem);
+	if (!make_endpoint(served, problem))
+		return false;
+	if (!served->settings.msix && viommu_pci_drop_msix(served->endpoint->function))
+		return problem_set(problem,
+				   "endpoint %s: msix=off: %s has no other interrupt",
+				   served->function.name, served->settings.type);
+	return true;
 }
 
 bool served_create(const struct endpoint_settings *settings, struct iommu *iommu,

@@ -200,6 +200,11 @@ static const struct key endpoint_keys[] = {
 	 .offset = FIELD(endpoint_settings, iommu),
 	 .expect = "on or off",
 	 .sample = "on"},
+	{.name = "msix",
+	 .kind = KEY_SWITCH,
+	 .offset = FIELD(endpoint_settings, msix),
+	 .expect = "on or off",
+	 .sample = "on"},
 	{.name = "untrusted",
 	 .kind = KEY_SWITCH,
 	 .offset = FIELD(endpoint_settings, untrusted),
@@ -380,7 +385,7 @@ bool settings_endpoint(struct endpoint_settings *out, const char *where, const c
 {
 	size_t len = strcspn(text, ",");
 
-	*out = (struct endpoint_settings){.iommu = true};
+	*out = (struct endpoint_settings){.iommu = true, .msix = true};
 	if (!len || len >= sizeof(out->type) || memchr(text, '=', len))
 		return problem_set(problem,
 				   "%s %.64s: starts with the kind of endpoint; try "
@@ -412,7 +417,7 @@ static struct endpoint_settings *new_endpoint(struct settings *settings,
 		return NULL;
 	}
 	endpoint = &settings->endpoints[settings->endpoints_nr++];
-	*endpoint = (struct endpoint_settings){.iommu = true};
+	*endpoint = (struct endpoint_settings){.iommu = true, .msix = true};
 	return endpoint;
 }
 

@@ -54,6 +54,7 @@ struct endpoint_settings {
 	bool ep_set;
 	bool iommu; /* false: reaches guest memory untranslated */
 	bool untrusted;
+	bool msix; /* false: INTx is the only interrupt */
 	struct viommu_resv resv[DAEMON_RESV_MAX];
 	unsigned resv_nr;
 	bool resv_set; /* else: the x86 MSI window */
