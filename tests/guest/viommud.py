@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause OR GPL-2.0-only
 """Starts and ends a viommud for a guest test."""
 
+import json
 import os
 import pathlib
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -75,6 +77,22 @@ class Daemon:
             if self.process.poll() is not None or time.monotonic() > end:
                 raise LabError(f"viommud did not start:\n{self.said()}")
             time.sleep(0.02)
+
+    def ask(self, command, **args):
+        """A command over the control socket; its result, LabError on its error."""
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.settimeout(10)
+            sock.connect(str(self.folder / "control"))
+            sock.sendall(json.dumps({"command": command, **args}).encode() + b"\n")
+            reply = json.loads(sock.makefile().readline())
+        if not reply["ok"]:
+            raise LabError(f"viommud: {reply['error']}")
+        return reply["result"]
+
+    def endpoint(self, name):
+        """What stat says of an endpoint; None if it is not there."""
+        found = [each for each in self.ask("endpoints") if each["id"] == name]
+        return found[0] if found else None
 
     def said(self):
         """The end of its log."""

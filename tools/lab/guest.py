@@ -19,10 +19,15 @@ takes the next free slot from 00:03.0 on, or @SLOT (hexadecimal):
     qemu-blk[:FILE|:null]   QEMU's virtio-blk              qemu-edu     QEMU's edu
     qemu-nvme[:FILE|:null]  QEMU's NVMe                    qemu-net     user networking
     vfio-user:SOCKET        a function served by somebody else
+    root-port:NAME          a PCI Express port; vfio-user:SOCKET@NAME sits in it
+
+SLOT may name a function (@8.1): function 0 of that slot has to be there too.
+Guest.plug() and unplug() put a function into a port and take it out.
 
 intel-iommu:off is without caching mode, QEMU's default: enough for QEMU's own devices.
 With vfio-user devices a VIOT is made that takes the first for the IOMMU and
-the others for its endpoints (viot="none" for none, "3:4-5" for another shape).
+the others, and whatever gets into a port, for its endpoints (viot="none" for
+none, "3:4-5" for another shape).
 """
 
 import argparse
@@ -61,7 +66,7 @@ class Devices:
 
     def __init__(self, names):
         self.argv, self.slot, self.count = [], 3, 0
-        self.vfio_user = []
+        self.vfio_user, self.ports = [], {}
         self.machine = ""
         names = list(names)
         while names:
@@ -73,8 +78,8 @@ class Devices:
 
     def _slot(self, at):
         if at is None:
-            at, self.slot = self.slot, self.slot + 1
-        return f"{at:x}"
+            at, self.slot = f"{self.slot:x}", self.slot + 1
+        return at
 
     def _add(self, name):
         name, _, at = name.partition("@")
@@ -83,7 +88,7 @@ class Devices:
         if not make:
             raise LabError(f"no such device: {name} (see tools/lab/guest.py --help)")
         self.count += 1
-        make(value, int(at, 16) if at else None)
+        make(value, at or None)
 
     def _drive(self, value):
         node = f"disk{self.count}"
@@ -125,17 +130,34 @@ class Devices:
         self._device(driver="edu", addr=self._slot(at))
 
     def _vfio_user(self, value, at):
+        where = {"bus": at} if at in self.ports else self._place(at)
+        if at not in self.ports:
+            self.vfio_user.append(where["addr"])
+        self._device(driver="vfio-user-pci", socket={"type": "unix", "path": value}, **where)
+
+    def _place(self, at):
         slot = self._slot(at)
-        self.vfio_user.append(slot)
-        self._device(driver="vfio-user-pci", addr=slot, socket={"type": "unix", "path": value})
+        return {"addr": slot, "multifunction": True} if "." in slot else {"addr": slot}
+
+    def _root_port(self, name, at):
+        where = self._place(at)
+        self.ports[name] = where["addr"]
+        self._device(driver="pcie-root-port", id=name, chassis=len(self.ports), **where)
+
+    def buses(self):
+        """Bus behind each port: firmware numbers them in the order it finds them."""
+        bdf = load_script("viot").bdf
+        names = sorted(self.ports, key=lambda name: bdf(self.ports[name]))
+        return {name: number for number, name in enumerate(names, 1)}
 
     def viot(self, shape):
         """The VIOT's bytes, or None."""
         module = load_script("viot")
         if shape == "auto":
-            if len(self.vfio_user) < 2:
+            behind = self.vfio_user[1:] + [f"{bus:x}:0.0" for bus in self.buses().values()]
+            if not self.vfio_user or not behind:
                 return None
-            shape = self.vfio_user[0] + ":" + ",".join(self.vfio_user[1:])
+            shape = self.vfio_user[0] + ":" + ",".join(behind)
         if shape == "none":
             return None
         iommu, _, rest = shape.partition(":")
@@ -348,6 +370,22 @@ class Guest:
             if "error" in reply:
                 raise LabError(f"QMP {command}: {reply['error']['desc']}")
             return reply["return"]
+
+    def plug(self, port, path):
+        """Puts a function that is served at path into a port."""
+        self.qmp("device_add", driver="vfio-user-pci", id=f"in-{port}", bus=port,
+                 socket={"type": "unix", "path": str(path)})
+
+    def unplug(self, port, timeout=20):
+        """Asks the guest to let go of what is in a port; whether it has."""
+        self.qmp("device_del", id=f"in-{port}")
+        end = time.monotonic() + timeout
+        while any(each["name"] == f"in-{port}"
+                  for each in self.qmp("qom-list", path="/machine/peripheral")):
+            if time.monotonic() > end:
+                return False
+            time.sleep(0.05)
+        return True
 
     def wait(self, timeout=120):
         """Waits for the guest to power off; kills it when time is up."""
