@@ -22,7 +22,7 @@ from guestbench import guests, page, plan, progress, results, svg, table  # noqa
 OPTIONS = plan.Options(rounds=3, seed=7)
 MACHINE = {"cpu": "A <fast> & small one", "cores": 2, "memory_gib": 8.0, "kernel": "6.1",
            "qemu": "11.1.3", "accel": "tcg,thread=multi", "guest_kernel": "7.2",
-           "fio": "3.39", "iperf3": "3.18", "load_at_start": [0.1, 0.2, 0.3],
+           "fio": "3.39", "iperf3": "3.18", "load_at_start": [0.1, 0.2, 0.3], "steal_share": 0.012,
            "date": "2026-01-01T00:00:00Z"}
 KEYS = {"vmm": str, "endpoint": str, "iommu": str, "job": str, "vcpus": int,
         "median": float, "unit": str, "spread": dict, "share_of_none": float,
@@ -145,6 +145,8 @@ class Results(unittest.TestCase):
         run = results.lookup(document(samples=off))[1, "nvme", "rw4k", "qemu-intel-lazy"]
         self.assertIsNone(run["kicks_per_io"])
         self.assertIn("not counted", run["reason"])
+        none = results.lookup(document(samples=off))[1, "nvme", "rw4k", "qemu-none"]
+        self.assertEqual(none["requests_per_io"], 0)
 
     def test_ratios(self):
         found = {(o, t): r for o, t, r in results.ratios(document())}
@@ -184,6 +186,7 @@ class Texts(unittest.TestCase):
         self.assertRegex(text, r"        lazy +80 % +810 +800\.\.820 +1\.00 +0\.50")
         self.assertRegex(text, r"intel-iommu, strict +80 %")
         self.assertIn("load average at the start 0.10", text)
+        self.assertIn("1.2 % of its processors", text)
         self.assertNotIn("NOT COMPLETE", text)
 
     def test_partial_results_are_marked(self):
@@ -232,6 +235,16 @@ class Texts(unittest.TestCase):
             self.assertEqual(done.returncode, 0, done.stderr)
             self.well_formed(drawn.read_text())
             self.assertIn("viommu  no vIOMMU", done.stdout)
+
+    def test_other_files_are_refused(self):
+        for text, said in (("[]", "no guest.json"), ("{", "--from"), ("{}", "no guest.json")):
+            with tempfile.NamedTemporaryFile("w") as file:
+                file.write(text)
+                file.flush()
+                done = subprocess.run([TOP / "tools/bench-guest", "--from", file.name],
+                                      capture_output=True, text=True, timeout=30)
+            self.assertEqual(done.returncode, 1)
+            self.assertIn(said, done.stderr)
 
     def test_wrong_use(self):
         for words, said in ((["--rows", "fast"], "there are viommu-none"),

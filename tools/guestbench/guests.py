@@ -101,7 +101,7 @@ class BenchGuest:
     def __init__(self, kind, vcpus, options):
         self.kind, self.options, self.number, self.text_at = kind, options, 0, 0
         self.daemon, self.vm = None, None
-        self.vcpus, self.faults, self.release = vcpus, 0, ""
+        self.vcpus, self.release = vcpus, ""
 
     def __enter__(self):
         try:
@@ -151,7 +151,11 @@ class BenchGuest:
         mark = f"VIOMMU: done={self.number} "
         end, text = time.monotonic() + timeout, ""
         while mark not in text or not text.endswith("\n"):
-            if self.vm.process.poll() is not None or time.monotonic() > end:
+            if self.vm.process.poll() is not None:
+                raise LabError(f"QEMU ended with {self.vm.process.returncode} during {verb}")
+            if self.daemon and self.daemon.process.poll() is not None:
+                raise LabError(f"viommud ended during {verb}:\n{self.daemon.said()}")
+            if time.monotonic() > end:
                 raise LabError(f"the guest did not answer to {verb} in {timeout:.0f} s")
             time.sleep(0.05)
             text += self._more()
@@ -160,7 +164,8 @@ class BenchGuest:
         if done["status"] != "0":
             why = [line["failed"] for line in lines if "failed" in line]
             raise LabError(f"{verb} failed in the guest: {' '.join(why)}")
-        self.faults = int(done["faults"])
+        if done["faults"] != "0":
+            raise LabError(f"{done['faults']} faults of the IOMMU in the guest's log")
         return lines, blocks
 
     def _more(self):

@@ -24,6 +24,21 @@ def memory_gib():
     return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / (1 << 30), 1)
 
 
+def cpu_times():
+    """(stolen by the hypervisor, all) of this machine's processors, in ticks."""
+    try:
+        words = pathlib.Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]
+    except OSError:
+        return 0, 0
+    return int(words[7]), sum(map(int, words))
+
+
+def steal_share(before):
+    """Of the processors' time since cpu_times() said before."""
+    stolen, every = (b - a for a, b in zip(before, cpu_times()))
+    return round(stolen / every, 4) if every else 0.0
+
+
 def describe():
     """As it is at the start."""
     accel = guest.accelerator()

@@ -4,7 +4,7 @@
 from html import escape
 
 from . import svg
-from .plan import ROWS
+from .plan import ENDPOINTS, ROWS
 from .results import lookup, panels, ratios
 from .table import VMMS, machine, number, problems, share, small, spread
 
@@ -98,14 +98,16 @@ def legend():
 
 
 def sections(doc):
-    """The bars: one section for each job."""
-    out, keys = [], panels(doc)
-    for endpoint, job in dict.fromkeys(k[1:] for k in keys):
-        own = [k for k in keys if k[1:] == (endpoint, job)]
-        out.append(f"<h2>{escape(svg.title_of(doc, endpoint, job))}</h2>\n"
-                   "<div class=\"panels\">\n" +
-                   "\n".join(svg.figure(doc, k) for k in own) + "\n</div>")
-    return "\n".join(out)
+    """The bars: a section for each job, with its numbers of vCPUs side by side; or for
+    each device, with its jobs, when there is one number."""
+    out, keys = {}, panels(doc)
+    single = len({k[0] for k in keys}) == 1
+    for vcpus, endpoint, job in keys:
+        long, short = svg.title_of(doc, endpoint, job), svg.processors(vcpus)
+        head, title = (ENDPOINTS[endpoint], long) if single else (long, short)
+        out.setdefault(head, []).append(svg.figure(doc, (vcpus, endpoint, job), title))
+    return "\n".join(f"<h2>{escape(head)}</h2>\n<div class=\"panels\">\n" + "\n".join(drawn) +
+                     "\n</div>" for head, drawn in out.items())
 
 
 def html(doc):

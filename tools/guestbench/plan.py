@@ -8,7 +8,7 @@ import random
 # What a step costs beside its jobs, in seconds: for the estimate of the time left.
 BOOT_SECONDS = 7.0
 SWITCH_SECONDS = {"nvme": 0.7, "blk": 0.7, "net": 1.2}
-JOB_SECONDS = 1.6
+JOB_SECONDS = 1.2
 
 
 @dataclasses.dataclass(frozen=True)

@@ -45,10 +45,10 @@ def run_of(key, samples, counted, errors):
     for name in ("requests_per_io", "kicks_per_io"):
         run[name] = middle(source, name)
     reasons = [*errors, *[c["reason"] for c in counted if c.get("reason")]]
+    if row.guest not in IOMMUS:
+        run["requests_per_io"] = 0
     if row.vmm == "qemu" and not counted:
         reasons.append("requests and kicks were not counted")
-    elif row.guest not in IOMMUS and run["requests_per_io"] is None:
-        run["requests_per_io"] = 0
     if reasons:
         run["reason"] = "; ".join(dict.fromkeys(reasons))
     return run

@@ -10,7 +10,8 @@ from labkit import LabError
 from netlab import Iperf
 from .plan import BOOT_SECONDS, ENDPOINTS, cost, plan, total_cost
 
-BOOTS_MAX = 4  # of one guest: more and it is given up
+BOOTS_MAX = 5  # of one guest: more and it is given up
+TRIES = 2      # of a step
 
 
 class Stopped(BaseException):
@@ -40,7 +41,7 @@ class Runner:
         self.options, self.screen = options, screen
         self.samples, self.order = [], []
         self.guests, self.boots, self.server = {}, {}, None
-        self.release, self.faults = "", 0
+        self.release = ""
 
     def run(self):
         """Raises Stopped."""
@@ -92,24 +93,30 @@ class Runner:
         return self.server.port
 
     def _step(self, step):
-        """A failure costs its row one round, and the guest starts anew."""
-        done = []
-        try:
-            vm = self._guest(step)
-            port = self._port(step)
-            vm.prepare(step)
-            for name in step.jobs:
-                self._job(vm, step, name, port)
-                done.append(name)
-            self.faults += vm.faults
-            vm.pause()
-        except (LabError, OSError, ValueError, KeyError, StopIteration) as error:
-            self.screen.say(f"failed: {describe(step)}: {error}")
-            for name in step.jobs:
-                if name not in done and step.round:
-                    self._keep(step, name, {"error": str(error)})
+        """After a failure the guest starts anew; the second one costs a round."""
+        left = list(step.jobs)
+        for _ in range(TRIES):
+            try:
+                self._try(step, left)
+                return
+            except (LabError, OSError, ValueError, KeyError, StopIteration) as error:
+                why = str(error)
+            self.screen.say(f"failed: {describe(step)}, {left[0] if left else 'end'}: {why}")
             self._drop(lambda k: k == (step.vcpus, step.row.guest))
             self._stop_server()
+        for name in left:
+            if step.round:
+                self._keep(step, name, {"error": why})
+
+    def _try(self, step, left):
+        """Runs the jobs that are left, and takes each off when it is done."""
+        vm = self._guest(step)
+        port = self._port(step)
+        vm.prepare(step)
+        while left:
+            self._job(vm, step, left[0], port)
+            left.pop(0)
+        vm.pause()
 
     def _job(self, vm, step, name, port):
         if step.round:

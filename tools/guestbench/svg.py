@@ -6,7 +6,7 @@ from html import escape
 
 from .plan import ENDPOINTS
 from .results import lookup, panels
-from .table import number
+from .table import number, rounds
 
 WIDTH = 480              # of a panel
 MODE_X, NAME_X, BAR_X, BAR_WIDTH = 0, 192, 200, 172
@@ -149,9 +149,9 @@ def title_of(doc, endpoint, job):
     return f"{ENDPOINTS[endpoint]}: {doc['settings']['jobs'][job]}"
 
 
-def figure(doc, key):
+def figure(doc, key, title):
     """A panel as an element of a page, which brings style()."""
-    inner, height = panel(doc, key, processors(key[0]))
+    inner, height = panel(doc, key, title)
     return (f'<svg viewBox="0 0 {WIDTH} {height:g}" role="img" '
             f'aria-label="{escape(label(doc, key))}">\n{inner}\n</svg>')
 
@@ -176,7 +176,7 @@ def columns(doc):
 def caption(doc):
     m, s = doc["machine"], doc["settings"]
     return (f"{m['cpu']}, {m['cores']} cores; QEMU {m['qemu']} ({m['accel'].split(',')[0]}), "
-            f"guest kernel {m['guest_kernel']}; medians of {s['rounds']} rounds of "
+            f"guest kernel {m['guest_kernel']}; medians of {rounds(s)} of "
             f"{s['seconds']} s, {m['date'][:10]}" + ("" if doc["complete"] else "; not complete"))
 
 

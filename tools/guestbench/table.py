@@ -74,14 +74,19 @@ def comparison(doc):
     return ["viommu's median over QEMU's", *lines] if lines else []
 
 
+def rounds(settings):
+    return f"{settings['rounds']} round{'s' if settings['rounds'] > 1 else ''}"
+
+
 def machine(doc):
     m, s = doc["machine"], doc["settings"]
     load = " ".join(f"{x:.2f}" for x in m["load_at_start"])
     return [f"{m['cpu']}, {m['cores']} cores, {m['memory_gib']} GiB, Linux {m['kernel']}; "
-            f"load average at the start {load}",
+            f"load average at the start {load}; {100 * m['steal_share']:.1f} % of its "
+            "processors' time went to other machines",
             f"QEMU {m['qemu']}, {m['accel']}; guest kernel {m['guest_kernel']}, "
             f"fio {m['fio']}, iperf3 {m['iperf3']}; {m['date']}",
-            f"{s['rounds']} rounds of {s['seconds']} s (after {s['ramp']:g} s), rows shuffled "
+            f"{rounds(s)} of {s['seconds']} s (after {s['ramp']:g} s), rows shuffled "
             f"in each round (seed {s['seed']}); medians, min..max",
             *([f"viommud {' '.join(s['daemon'])}"] if s["daemon"] else []), s["backends"]]
 
