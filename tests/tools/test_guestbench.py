@@ -262,12 +262,15 @@ class Progress(unittest.TestCase):
         with tempfile.TemporaryFile("w+") as out:
             screen = progress.Screen(125, out)
             screen.now("booting")
+            screen.since = screen.start - 9.5  # nine seconds into a step
+            screen.now("nine")
             screen.done(100)
             screen.now("last")
             screen.close()
             out.seek(0)
-            first, last = out.read().splitlines()
-        self.assertEqual(first, "[0:00, 2:05 left] booting")
+            first, nine, last = out.read().splitlines()
+        self.assertRegex(first, r"^\[0:00, 2:0[45] left\] booting$")
+        self.assertRegex(nine, r"^\[0:00, 1:55 left\] nine$")
         self.assertRegex(last, r"^\[0:00, 0:12 left\] last$")
 
 

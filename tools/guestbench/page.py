@@ -33,6 +33,9 @@ tr.ours td:first-child { font-weight: 650; }
   * { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
   .panels { grid-template-columns: 1fr 1fr; }
   svg, table { break-inside: avoid; }
+  .wide { overflow: visible; }
+  table { font-size: 7.5pt; }
+  th, td { padding: .1rem .35rem; }
   h2 { break-after: avoid; }
 }
 """

@@ -18,6 +18,7 @@ class Screen:
     def __init__(self, expected, out=None):
         self.out = out or sys.stderr
         self.tty, self.start = self.out.isatty(), time.monotonic()
+        self.since = self.start  # when done() was called last
         self.expected, self.spent_plan, self.what = max(expected, 1), 0.0, ""
         self.over, self.lock = threading.Event(), threading.Lock()
         if self.tty:
@@ -25,11 +26,10 @@ class Screen:
 
     def left(self):
         """Seconds: the plan's estimate, corrected by how well it has done so far."""
-        spent = time.monotonic() - self.start
         planned = self.expected - self.spent_plan
-        if self.spent_plan < 30:
-            return planned
-        return planned * max(0.5, min(spent / self.spent_plan, 3.0))
+        if self.spent_plan >= 30:
+            planned *= max(0.5, min((self.since - self.start) / self.spent_plan, 3.0))
+        return max(planned - (time.monotonic() - self.since), 0)
 
     def _text(self):
         return f"[{clock(time.monotonic() - self.start)}, {clock(self.left())} left] {self.what}"
@@ -48,6 +48,7 @@ class Screen:
     def done(self, planned):
         """planned: the estimate for what has been done since the last call."""
         self.spent_plan = min(self.spent_plan + planned, self.expected)
+        self.since = time.monotonic()
 
     def say(self, text):
         with self.lock:

@@ -8,8 +8,8 @@ from .plan import IOMMUS, JOBS, ROWS, title_of
 FORMAT = 1
 NONE = "none"
 BACKENDS = (
-    "Backends are alike: both NVMe disks move no data (null, 8 GiB, reads leave memory as "
-    "it is), both network cards are on user-mode networking with one queue pair, and iperf3 "
+    "Backends are alike: the disks move no data (null, 8 GiB, reads leave memory as "
+    "it is), the network cards are on user-mode networking with one queue pair, and iperf3 "
     "serves on the host's loopback. The same guest kernel, fio (libaio, direct=1) and iperf3 "
     "for all; 1 GiB of memory. QEMU's devices run in its own process, ours in viommud.")
 

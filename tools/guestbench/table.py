@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: BSD-3-Clause OR GPL-2.0-only
 """guest.json as text: rows are modes, columns the share of no vIOMMU."""
 
+import textwrap
+
 from .plan import ENDPOINTS, ROWS
 from .results import lookup, panels, ratios
 
 NAME = 29
 COLUMNS = "{:>6} {:>7} {:>14} {:>7} {:>6}"
 COLUMNS_LEN = 44
+WIDTH = NAME + 2 * COLUMNS_LEN + 2
 VMMS = {"viommu": "viommu", "qemu": "QEMU"}
 
 
@@ -105,7 +108,8 @@ def text(doc):
     parts = []
     for vcpus, endpoint in dict.fromkeys(p[:2] for p in panels(doc)):
         parts.append("\n".join(section(doc, vcpus, endpoint)))
-    for lines in (comparison(doc), machine(doc), problems(doc)):
+    about = [part for line in machine(doc) for part in textwrap.wrap(line, WIDTH)]
+    for lines in (comparison(doc), about, problems(doc)):
         if lines:
             parts.append("\n".join(lines))
     return "\n\n".join(parts) + "\n"
