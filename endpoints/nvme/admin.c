@@ -30,7 +30,7 @@ static uint16_t check_new_queue(struct nvme *n, const struct nvme_cmd *cmd)
 		return NVME_QUEUE_SIZE_INVALID | NVME_DNR;
 	if (!(le32toh(cmd->cdw11) & 1)) /* CAP.CQR: physically contiguous */
 		return NVME_FIELD_REFUSED;
-	if (!iova || iova % NVME_PAGE)
+	if (iova % NVME_PAGE)
 		return NVME_PRP_OFFSET_INVALID | NVME_DNR;
 	return NVME_OK;
 }
@@ -63,7 +63,9 @@ static uint16_t create_sq(struct nvme *n, const struct nvme_cmd *cmd)
 
 	if (!id_is_valid(n, id) || n->sq[id].live)
 		return NVME_QID_INVALID | NVME_DNR;
-	if (!cq || cq > NVME_IO_QUEUES_MAX || !n->cq[cq].live)
+	if (!id_is_valid(n, cq))
+		return NVME_QID_INVALID | NVME_DNR;
+	if (!n->cq[cq].live)
 		return NVME_CQ_INVALID | NVME_DNR;
 	status = check_new_queue(n, cmd);
 	if (!status)
@@ -154,8 +156,19 @@ void nvme_events_report(struct nvme *n)
 	n->event_nr = kept;
 }
 
+static bool is_wanted(const struct nvme *n, uint32_t event)
+{
+	if (event == NVME_EVENT_NS_CHANGED)
+		return n->feat_async_events & NVME_AEC_NS_CHANGED;
+	if (event == NVME_EVENT_TEMPERATURE)
+		return n->feat_async_events & NVME_AEC_TEMPERATURE;
+	return true; /* errors always are */
+}
+
 void nvme_event(struct nvme *n, uint32_t event)
 {
+	if (!is_wanted(n, event))
+		return;
 	for (unsigned i = 0; i < n->event_nr; i++) {
 		if (n->event[i] == event)
 			return;
@@ -172,7 +185,7 @@ static uint16_t dbbuf_config(struct nvme *n, const struct nvme_cmd *cmd)
 
 	if (!n->opt.shadow_doorbells)
 		return NVME_INVALID_OPCODE | NVME_DNR;
-	if (!shadow || !event || shadow % NVME_PAGE || event % NVME_PAGE)
+	if (shadow % NVME_PAGE || event % NVME_PAGE)
 		return NVME_FIELD_REFUSED;
 	n->shadow_iova = shadow;
 	n->event_iova = event;

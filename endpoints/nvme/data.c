@@ -16,13 +16,15 @@ struct walk {
 	unsigned perm; /* hold */
 	uint8_t *buf;  /* copy: moves on with each piece */
 	bool hold, to_guest;
+	unsigned sgl_nr;   /* descriptors read */
 	uint64_t run_iova; /* joined and not yet handed on */
 	uint64_t run_len;
 };
 
+/* PRPs cannot have too many pieces: each is a page. */
 static uint16_t piece_status(int r)
 {
-	return r == -E2BIG ? NVME_INVALID_FIELD : NVME_DATA_TRANSFER_ERROR;
+	return r == -E2BIG ? NVME_INVALID_SGL_COUNT | NVME_DNR : NVME_DATA_TRANSFER_ERROR;
 }
 
 static uint16_t flush_run(struct walk *w)
@@ -161,6 +163,10 @@ static uint16_t walk_sgl_segment(struct walk *w, struct nvme_sgl *d, bool *more)
 	if (!nr || le32toh(d->len) % sizeof(*d) || d->type & 0xf)
 		return NVME_INVALID_SGL_SEGMENT;
 	for (unsigned i = 0; i < nr && w->left && !status; i++) {
+		/* Empty ones describe nothing: without a limit a segment of 4 GiB
+		 * would keep us busy. */
+		if (w->sgl_nr++ >= NVME_SGL_ENTRIES_MAX)
+			return NVME_INVALID_SGL_COUNT | NVME_DNR;
 		if (viommu_dma_read(w->n->dma, iova + i * sizeof(*d), d, sizeof(*d)))
 			return NVME_DATA_TRANSFER_ERROR;
 		if (sgl_is_segment(d)) {
@@ -188,7 +194,7 @@ static uint16_t walk_sgl(struct walk *w)
 			return status;
 	}
 	if (more)
-		return NVME_INVALID_SGL_COUNT;
+		return NVME_INVALID_SGL_COUNT | NVME_DNR;
 	return w->left ? NVME_SGL_LENGTH_INVALID : NVME_OK;
 }
 

@@ -129,6 +129,24 @@ static uint16_t set_queues(struct nvme *n, uint32_t cdw11, uint32_t *result)
 	return NVME_OK;
 }
 
+bool nvme_temperature_is_critical(const struct nvme *n)
+{
+	return n->feat_temperature[0] <= NVME_TEMPERATURE ||
+	       n->feat_temperature[1] >= NVME_TEMPERATURE;
+}
+
+static uint16_t set_threshold(struct nvme *n, uint32_t cdw11)
+{
+	uint32_t *t = threshold(n, cdw11);
+
+	if (!t)
+		return NVME_FIELD_REFUSED;
+	*t = cdw11 & 0xffff;
+	if (nvme_temperature_is_critical(n))
+		nvme_event(n, NVME_EVENT_TEMPERATURE);
+	return NVME_OK;
+}
+
 uint16_t nvme_set_features(struct nvme *n, struct nvme_request *rq)
 {
 	uint32_t cdw10 = le32toh(rq->cmd.cdw10), cdw11 = le32toh(rq->cmd.cdw11);
@@ -142,11 +160,10 @@ uint16_t nvme_set_features(struct nvme *n, struct nvme_request *rq)
 	case NVME_FEAT_POWER: /* there is one power state */
 		return cdw11 & 0x1f ? NVME_FIELD_REFUSED : NVME_OK;
 	case NVME_FEAT_TEMPERATURE:
-		if (!threshold(n, cdw11))
-			return NVME_FIELD_REFUSED;
-		*threshold(n, cdw11) = cdw11 & 0xffff;
-		return NVME_OK;
+		return set_threshold(n, cdw11);
 	case NVME_FEAT_ERROR_RECOVERY:
+		if (cdw11 >> 16) /* DULBE: NSFEAT does not offer it */
+			return NVME_FIELD_REFUSED;
 		n->feat_error_recovery = cdw11 & 0xffff;
 		return NVME_OK;
 	case NVME_FEAT_WRITE_CACHE:

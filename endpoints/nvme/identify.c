@@ -43,6 +43,14 @@ static unsigned highest_nsid(const struct nvme *n)
 	return id;
 }
 
+/* FNV-1a over a text, from a start of its own. */
+static uint64_t hash_text(const char *text, uint64_t hash)
+{
+	for (; *text; text++)
+		hash = (hash ^ (uint8_t)*text) * 0x100000001b3ull;
+	return hash;
+}
+
 static void put_controller_head(const struct nvme *n, uint8_t *p)
 {
 	const struct viommu_pci_config *pci = viommu_pci_get_config(n->ep.function);
@@ -56,8 +64,8 @@ static void put_controller_head(const struct nvme *n, uint8_t *p)
 	p[77] = NVME_MDTS;
 	put16(p + 78, 1); /* CNTLID */
 	put32(p + 80, NVME_VS_1_4);
-	put32(p + 92, 1u << 8); /* OAES: namespace attribute changes */
-	p[111] = 1;		/* CNTRLTYPE: I/O controller */
+	put32(p + 92, NVME_AEC_NS_CHANGED); /* OAES */
+	p[111] = 1;			    /* CNTRLTYPE: I/O controller */
 }
 
 static void put_controller(const struct nvme *n, uint8_t *p)
@@ -74,10 +82,11 @@ static void put_controller(const struct nvme *n, uint8_t *p)
 	p[512] = 6 | 6 << 4; /* SQES */
 	p[513] = 4 | 4 << 4; /* CQES */
 	put32(p + 516, highest_nsid(n));
-	/* ONCS: Compare, Dataset Management, Write Zeroes. */
-	put16(p + 520, 1u << 0 | 1u << 2 | 1u << 3);
-	p[525] = 1;	   /* VWC: there is a volatile write cache */
-	put16(p + 526, 0); /* AWUN: one block */
+	/* ONCS: Compare, Dataset Management, Write Zeroes, Select of features. */
+	put16(p + 520, 1u << 0 | 1u << 2 | 1u << 3 | 1u << 4);
+	put16(p + 522, 0);   /* FUSES: no fused operations */
+	p[525] = 1 | 3 << 1; /* VWC: there is a cache; Flush takes all namespaces */
+	put16(p + 526, 0);   /* AWUN: one block */
 	/* SGLS: SGLs without alignment, buffers longer than the data. */
 	put32(p + 536, n->opt.sgl ? 1u | 1u << 18 : 0);
 	snprintf((char *)p + 768, 256, "nqn.2026-11.org.viommu:nvme:%s", n->opt.serial);
@@ -93,7 +102,9 @@ static void put_namespace(const struct nvme_namespace *ns, uint8_t *p)
 	put64(p + 16, ns->blocks);
 	p[24] = (info->discard ? 1 : 0) | 1 << 4; /* thin; the fields below count */
 	p[25] = 0;				  /* one LBA format */
-	p[33] = 1; /* DLFEAT: deallocated reads as zeroes */
+	if (!info->null || info->read_zeroes) /* DLFEAT: deallocated reads as zeroes, */
+		p[33] = (uint8_t)(1 | (info->zero_unmap ? 1 << 3
+							: 0)); /* and by Write Zeroes */
 	if (info->physical > 1u << ns->lba_lg2) {
 		put16(p + 64, (uint16_t)((info->physical >> ns->lba_lg2) - 1)); /* NPWG */
 		put16(p + 66, (uint16_t)((info->physical >> ns->lba_lg2) - 1)); /* NPWA */
@@ -105,9 +116,11 @@ static void put_namespace(const struct nvme_namespace *ns, uint8_t *p)
 static void put_descriptors(const struct nvme *n, const struct nvme_namespace *ns,
 			    uint8_t *p)
 {
+	/* Linux refuses a namespace whose identifier it knows from another. */
 	p[0] = 3; /* NIDT: UUID */
 	p[1] = 16;
-	memcpy(p + 4, n->opt.serial, 12);
+	put64(p + 4, hash_text(n->opt.serial, 0xcbf29ce484222325ull));
+	put64(p + 12, hash_text(n->opt.serial, 0x84222325cbf29ce4ull));
 	put32(p + 16, ns->id);
 	p[10] = (p[10] & 0x0f) | 0x80; /* version 8: vendor's own */
 	p[12] = (p[12] & 0x3f) | 0x80;

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause OR GPL-2.0-only */
 /* The NVM command set (NVMe 1.4, section 6): guest pages are held, block I/O is
  * started on them, the command is completed when it is done. */
+#include <time.h>
+
 #include "endpoints/nvme/nvme.h"
 
 #define CDW12_FUA	 (1u << 30)
@@ -25,6 +27,7 @@ static uint16_t check_range(const struct nvme_namespace *ns, uint64_t lba, uint6
 static uint16_t start(struct nvme *n, struct nvme_request *rq, enum block_op op)
 {
 	rq->io.op = op;
+	rq->started = true;
 	n->under_way++;
 	block_start(rq->ns->block, &rq->io);
 	return NVME_PENDING;
@@ -55,6 +58,13 @@ static void count(struct nvme *n, struct nvme_request *rq, enum block_op op, uin
 	}
 }
 
+static bool moves_nothing(const struct nvme_namespace *ns)
+{
+	const struct block_info *info = block_info(ns->block);
+
+	return info->null && !info->read_zeroes;
+}
+
 static uint16_t read_write(struct nvme *n, struct nvme_request *rq, enum block_op op)
 {
 	const struct nvme_cmd *cmd = &rq->cmd;
@@ -72,7 +82,7 @@ static uint16_t read_write(struct nvme *n, struct nvme_request *rq, enum block_o
 	if (status)
 		return status;
 	count(n, rq, op, len);
-	if (block_info(rq->ns->block)->null && !block_info(rq->ns->block)->read_zeroes) {
+	if (moves_nothing(rq->ns)) {
 		nvme_data_release(n, rq);
 		return NVME_OK;
 	}
@@ -82,9 +92,26 @@ static uint16_t read_write(struct nvme *n, struct nvme_request *rq, enum block_o
 	return start(n, rq, op);
 }
 
+/* Flushes the next of the namespaces that are to be; NVME_OK: none is left. */
+static uint16_t flush_step(struct nvme *n, struct nvme_request *rq)
+{
+	while (rq->flush_next < NVME_NAMESPACES_MAX) {
+		rq->ns = &n->ns[rq->flush_next++];
+		if (!rq->ns->block)
+			continue;
+		rq->io = (struct block_io){0};
+		return start(n, rq, BLOCK_FLUSH);
+	}
+	return NVME_OK;
+}
+
 static uint16_t flush(struct nvme *n, struct nvme_request *rq)
 {
 	n->stats.flushes++;
+	if (!rq->ns) { /* all */
+		rq->flush_next = 0;
+		return flush_step(n, rq);
+	}
 	rq->io = (struct block_io){0};
 	return start(n, rq, BLOCK_FLUSH);
 }
@@ -122,8 +149,12 @@ static uint16_t compare(struct nvme *n, struct nvme_request *rq)
 	status = nvme_data_hold(n, rq, (uint32_t)len, VIOMMU_READ);
 	if (status)
 		return status;
-	n->bounce_user = rq;
 	n->stats.others++;
+	if (moves_nothing(rq->ns)) {
+		nvme_data_release(n, rq);
+		return NVME_OK; /* as a read would leave the guest's bytes */
+	}
+	n->bounce_user = rq;
 	rq->compare = true;
 	/* The held pages stay in rq->sg; one more iovec carries the read. */
 	set_range(rq, start_lba(&rq->cmd), nr);
@@ -206,6 +237,40 @@ static uint16_t dataset_management(struct nvme *n, struct nvme_request *rq)
 	return dsm_step(n, rq);
 }
 
+/* ---- shutdown ---- */
+
+static struct nvme_request *shutdown_request(struct nvme *n)
+{
+	return &n->request[NVME_REQUESTS_NR - 1];
+}
+
+static void shutdown_done(struct nvme *n, uint16_t status)
+{
+	if (status)
+		endpoint_log(n->ep.env.log, VIOMMU_LOG_WARN,
+			     "%s: the flush of a shutdown failed", n->ep.name);
+	if ((n->csts & NVME_CSTS_SHST_MASK) == NVME_CSTS_SHST_OCCURRING)
+		n->csts ^= NVME_CSTS_SHST_OCCURRING | NVME_CSTS_SHST_COMPLETE;
+}
+
+void nvme_io_shutdown(struct nvme *n)
+{
+	struct nvme_request *rq = shutdown_request(n);
+	uint16_t status;
+
+	n->csts = (n->csts & ~NVME_CSTS_SHST_MASK) | NVME_CSTS_SHST_OCCURRING;
+	if (rq->started) /* lost in an earlier one */
+		return;
+	rq->compare = false;
+	rq->dsm_nr = 0;
+	rq->flush_next = 0;
+	status = flush_step(n, rq);
+	if (status != NVME_PENDING)
+		shutdown_done(n, status);
+	/* Disks that are done at once are, to a driver that looks at once. */
+	nvme_io_turn(n);
+}
+
 /* ---- completion ---- */
 
 static uint16_t failure(const struct nvme_request *rq, int res)
@@ -217,34 +282,51 @@ static uint16_t failure(const struct nvme_request *rq, int res)
 	return rq->io.op == BLOCK_READ ? NVME_READ_ERROR : NVME_WRITE_FAULT;
 }
 
+static uint16_t next_step(struct nvme *n, struct nvme_request *rq, int res)
+{
+	if (res)
+		return failure(rq, res);
+	if (rq->compare)
+		return finish_compare(n, rq);
+	return rq->dsm_nr ? dsm_step(n, rq) : flush_step(n, rq);
+}
+
+/* What a reset did not wait for has come after all; nobody waits for an answer. */
+static void found(struct nvme *n, struct nvme_request *rq)
+{
+	bool shutdown = rq == shutdown_request(n);
+
+	n->lost--;
+	rq->lost = false;
+	nvme_data_release(n, rq);
+	if (shutdown)
+		shutdown_done(n, NVME_OK);
+	else
+		nvme_request_free(n, rq);
+}
+
 void nvme_io_done(void *opaque, struct block_io *io, int res)
 {
 	struct nvme_request *rq = container_of(io, struct nvme_request, io);
 	struct nvme *n = opaque;
 	uint16_t status = NVME_OK;
 
-	n->under_way--;
-	if (res)
-		status = failure(rq, res);
-	else if (rq->compare)
-		status = finish_compare(n, rq);
-	else if (rq->dsm_nr)
-		status = dsm_step(n, rq);
+	rq->started = false;
+	if (!rq->lost) {
+		n->under_way--;
+		status = next_step(n, rq, res);
+	}
 	if (status == NVME_PENDING)
 		return;
 	if (n->bounce_user == rq)
 		n->bounce_user = NULL;
 	rq->status = status;
-	nvme_request_complete(n, rq);
-}
-
-static uint16_t flush_all(struct nvme *n, struct nvme_request *rq)
-{
-	for (unsigned i = 0; i < NVME_NAMESPACES_MAX && !rq->ns; i++) {
-		if (n->ns[i].block)
-			rq->ns = &n->ns[i];
-	}
-	return rq->ns ? flush(n, rq) : NVME_OK;
+	if (rq->lost)
+		found(n, rq);
+	else if (rq == shutdown_request(n))
+		shutdown_done(n, status);
+	else
+		nvme_request_complete(n, rq);
 }
 
 uint16_t nvme_io_command(struct nvme *n, struct nvme_request *rq)
@@ -252,9 +334,8 @@ uint16_t nvme_io_command(struct nvme *n, struct nvme_request *rq)
 	uint32_t nsid = le32toh(rq->cmd.nsid);
 
 	rq->ns = nvme_ns(n, nsid);
-	/* ONCS and VWC do not promise a flush of all; a single namespace is. */
 	if (rq->cmd.opcode == NVME_IO_FLUSH && nsid == NVME_NSID_ALL)
-		return flush_all(n, rq);
+		return flush(n, rq);
 	if (!rq->ns)
 		return NVME_INVALID_NSID | NVME_DNR;
 	switch (rq->cmd.opcode) {
@@ -275,25 +356,76 @@ uint16_t nvme_io_command(struct nvme *n, struct nvme_request *rq)
 	}
 }
 
-#define DRAIN_WAIT_MS 100u
+/* ---- resets ---- */
 
-/* Waits until no block I/O is under way. Each is asked to end early; the wait
- * is bounded by the storage below. */
-void nvme_io_drain(struct nvme *n)
+#define DRAIN_WAIT_MS 50u
+
+static uint64_t now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+}
+
+static void cancel_all(struct nvme *n)
 {
 	for (unsigned i = 0; n->under_way && i < NVME_REQUESTS_NR; i++) {
 		struct nvme_request *rq = &n->request[i];
 
-		if (rq->sg.hold_nr && rq->ns && rq->ns->block && rq->io.issued)
+		if (rq->started && !rq->lost)
 			block_cancel(rq->ns->block, &rq->io);
 	}
-	while (n->under_way) {
-		for (unsigned i = 0; i < NVME_NAMESPACES_MAX; i++) {
-			if (!n->ns[i].block)
-				continue;
-			block_kick(n->ns[i].block);
+}
+
+static void lose_all(struct nvme *n)
+{
+	for (unsigned i = 0; n->under_way && i < NVME_REQUESTS_NR; i++) {
+		struct nvme_request *rq = &n->request[i];
+
+		if (!rq->started || rq->lost)
+			continue;
+		rq->lost = true;
+		n->under_way--;
+		n->lost++;
+	}
+	endpoint_log(n->ep.env.log, VIOMMU_LOG_ERROR,
+		     "%s: the disk has not answered %u requests for %u ms; the "
+		     "controller cannot be enabled before it does",
+		     n->ep.name, n->lost, n->drain_ms);
+}
+
+void nvme_io_turn(struct nvme *n)
+{
+	for (unsigned i = 0; i < NVME_NAMESPACES_MAX; i++) {
+		if (!n->ns[i].block)
+			continue;
+		block_kick(n->ns[i].block);
+		block_reap(n->ns[i].block);
+	}
+}
+
+void nvme_io_wait(struct nvme *n)
+{
+	for (unsigned i = 0; i < NVME_NAMESPACES_MAX; i++) {
+		if (n->ns[i].block)
 			block_wait(n->ns[i].block, DRAIN_WAIT_MS);
-			block_reap(n->ns[i].block);
+	}
+}
+
+void nvme_io_drain(struct nvme *n)
+{
+	/* A disk that has lost something is not waited for once more. */
+	uint64_t end = now_ms() + (n->lost ? 0 : n->drain_ms);
+
+	cancel_all(n);
+	nvme_io_turn(n);
+	while (n->under_way) {
+		if (now_ms() >= end) {
+			lose_all(n);
+			break;
 		}
+		nvme_io_wait(n);
+		nvme_io_turn(n);
 	}
 }

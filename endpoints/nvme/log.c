@@ -75,9 +75,10 @@ static uint32_t build_smart(const struct nvme *n, uint8_t *p)
 		reads += n->ns[i].reads;
 		writes += n->ns[i].writes;
 	}
-	put(p + 1, 300, 2); /* temperature, kelvin */
-	p[3] = 100;	    /* spare, percent */
-	p[4] = 10;	    /* its threshold */
+	p[0] = nvme_temperature_is_critical(n) ? 1 << 1 : 0;
+	put(p + 1, NVME_TEMPERATURE, 2);
+	p[3] = 100; /* spare, percent */
+	p[4] = 10;  /* its threshold */
 	put(p + 32, data_units(read_units), 8);
 	put(p + 48, data_units(written_units), 8);
 	put(p + 64, reads, 8);
@@ -95,7 +96,7 @@ static uint32_t build_firmware(uint8_t *p)
 	return FIRMWARE_LEN;
 }
 
-static uint32_t build_changed(struct nvme *n, uint8_t *p)
+static uint32_t build_changed(const struct nvme *n, uint8_t *p)
 {
 	for (unsigned i = 0; i < NVME_NAMESPACES_MAX; i++) {
 		if (n->changed_ns & 1u << i) {
@@ -103,7 +104,6 @@ static uint32_t build_changed(struct nvme *n, uint8_t *p)
 			p += 4;
 		}
 	}
-	n->changed_ns = 0;
 	return NVME_PAGE;
 }
 
@@ -149,17 +149,20 @@ static uint32_t build(struct nvme *n, uint8_t id)
 	}
 }
 
-/* Reading a page lets its events be reported again, unless asked not to. */
+/* Reading a page lets its events be reported again, unless asked not to, and
+ * clears what it lists as changed. */
 static void unmask_events(struct nvme *n, uint8_t id, bool retain)
 {
 	if (retain)
 		return;
-	if (id == NVME_LOG_ERROR)
+	if (id == NVME_LOG_ERROR) {
 		n->event_masked &= ~1u; /* type 0: error status */
-	else if (id == NVME_LOG_SMART)
+	} else if (id == NVME_LOG_SMART) {
 		n->event_masked &= ~(1u << 1);
-	else if (id == NVME_LOG_CHANGED_NS)
+	} else if (id == NVME_LOG_CHANGED_NS) {
 		n->event_masked &= ~(1u << 2); /* type 2: notice */
+		n->changed_ns = 0;
+	}
 	nvme_events_report(n);
 }
 
@@ -168,11 +171,13 @@ uint16_t nvme_get_log_page(struct nvme *n, struct nvme_request *rq)
 	uint32_t cdw10 = le32toh(rq->cmd.cdw10), cdw11 = le32toh(rq->cmd.cdw11);
 	uint64_t dwords = (cdw10 >> 16 | (uint64_t)(cdw11 & 0xffff) << 16) + 1;
 	uint64_t offset = le32toh(rq->cmd.cdw12) | (uint64_t)le32toh(rq->cmd.cdw13) << 32;
-	uint32_t len = build(n, cdw10 & 0xff);
+	uint32_t len = build(n, cdw10 & 0xff), nsid = le32toh(rq->cmd.nsid);
 	uint16_t status;
 
 	if (!len)
 		return NVME_LOG_PAGE_INVALID | NVME_DNR;
+	if ((cdw10 & 0xff) == NVME_LOG_SMART && nsid && nsid != NVME_NSID_ALL)
+		return NVME_FIELD_REFUSED; /* LPA: not per namespace */
 	if (offset % 4 || offset > len)
 		return NVME_FIELD_REFUSED;
 	if (dwords * 4 < len - offset)

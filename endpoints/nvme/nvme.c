@@ -160,13 +160,23 @@ static int allocate(struct nvme *n)
 	return n->request && n->bounce ? 0 : -ENOMEM;
 }
 
+static bool nvme_busy(struct endpoint *ep)
+{
+	const struct nvme *n = to_nvme(ep);
+
+	return n->under_way || n->lost;
+}
+
 static void nvme_destroy(struct endpoint *ep)
 {
 	struct nvme *n = to_nvme(ep);
 	struct viommu_alloc alloc = *ep->env.alloc;
 
-	if (n->request)
+	/* Memory that the disk still writes to cannot be given up. */
+	while (n->request && nvme_busy(ep)) {
 		nvme_io_drain(n);
+		nvme_io_wait(n);
+	}
 	for (unsigned i = 0; i < NVME_NAMESPACES_MAX; i++)
 		block_close(n->ns[i].block);
 	viommu_dma_destroy(n->dma);
@@ -182,6 +192,7 @@ static void power_on(struct nvme *n)
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	n->power_on_ns = (uint64_t)now.tv_sec * 1000000000ull + (uint64_t)now.tv_nsec;
+	n->drain_ms = NVME_DRAIN_MS;
 	nvme_requests_init(n);
 	nvme_features_reset(n);
 }
@@ -241,9 +252,10 @@ static unsigned nvme_poll(struct endpoint *ep, unsigned budget)
 	unsigned done, taken;
 
 	each_block(n, block_disarm);
-	if (n->under_way)
+	if (nvme_busy(ep))
 		each_block(n, block_settle);
 	done = reap(n);
+	nvme_enable_late(n);
 	taken = nvme_queues_poll(n, budget);
 	each_block(n, block_kick);
 	done += reap(n);
@@ -277,11 +289,6 @@ static int nvme_fds(struct endpoint *ep, struct pollfd *fds, unsigned max)
 			fds[nr++] = (struct pollfd){.fd = fd, .events = POLLIN};
 	}
 	return (int)nr;
-}
-
-static bool nvme_busy(struct endpoint *ep)
-{
-	return to_nvme(ep)->under_way;
 }
 
 /* "resize" nsid=N,size=SIZE: the driver hears of it by an event. */
@@ -334,7 +341,8 @@ static void nvme_stats(struct endpoint *ep, endpoint_stat_fn *visit, void *opaqu
 		{"interrupts", n->stats.interrupts},
 		{"resets", n->stats.resets},
 		{"fatal", n->stats.fatal},
-		{"in_flight", n->under_way},
+		{"lost", n->lost},
+		{"in_flight", n->under_way + n->lost},
 	};
 	struct viommu_dma_stats dma;
 

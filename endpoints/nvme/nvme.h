@@ -30,18 +30,24 @@
 #define NVME_IO_QUEUES_MAX  64u	  /* pairs; option queues=, default 16 */
 #define NVME_QUEUE_LEN_MAX  1024u /* entries: CAP.MQES + 1 */
 #define NVME_NAMESPACES_MAX 8u
-#define NVME_REQUESTS_NR    1024u /* commands under way; more stay in their queue */
-#define NVME_PAGE	    4096u /* the one memory page size offered */
-#define NVME_MDTS	    7u	  /* 2^7 pages: 512 KiB a command */
-#define NVME_TRANSFER_MAX   (NVME_PAGE << NVME_MDTS)
+#define NVME_REQUESTS_NR                                                                 \
+	1024u			/* commands under way; more stay in their queue. The     \
+				 * last one is for the flush of a shutdown */
+#define NVME_PAGE	  4096u /* the one memory page size offered */
+#define NVME_MDTS	  7u	/* 2^7 pages: 512 KiB a command */
+#define NVME_TRANSFER_MAX (NVME_PAGE << NVME_MDTS)
 /* Pieces of one transfer: a page each, one more if the first is not aligned. */
 #define NVME_PIECES_MAX	      ((1u << NVME_MDTS) + 2)
-#define NVME_AERS_MAX	      4u   /* AERL + 1 */
-#define NVME_EVENTS_MAX	      8u   /* events not yet reported; more are dropped */
-#define NVME_ERROR_LOG_NR     16u  /* ELPE + 1 */
-#define NVME_DSM_RANGES_MAX   256u /* of one Dataset Management command */
-#define NVME_SGL_SEGMENTS_MAX 64u  /* segments of one command: invalid beyond */
-#define NVME_ABORTS_MAX	      4u   /* ACL + 1; all are answered at once */
+#define NVME_AERS_MAX	      4u    /* AERL + 1 */
+#define NVME_EVENTS_MAX	      8u    /* events not yet reported; more are dropped */
+#define NVME_ERROR_LOG_NR     16u   /* ELPE + 1 */
+#define NVME_DSM_RANGES_MAX   256u  /* of one Dataset Management command */
+#define NVME_SGL_SEGMENTS_MAX 64u   /* segments of one command: invalid beyond */
+#define NVME_SGL_ENTRIES_MAX  2048u /* descriptors of one command: likewise */
+#define NVME_ABORTS_MAX	      4u    /* ACL + 1; all are answered at once */
+#define NVME_DRAIN_MS                                                                    \
+	4000u /* longest wait for the disk in a reset: a VMM gives                       \
+	       * a device up whose answer takes 5 s */
 
 struct nvme;
 
@@ -83,7 +89,10 @@ struct nvme_request {
 	uint16_t cid, sq_id, cq_id;
 	uint16_t status;	   /* enum nvme_status */
 	uint32_t result;	   /* dw0 of the completion */
+	bool started;		   /* block I/O is under way */
+	bool lost;		   /* a reset did not wait for it any longer */
 	bool compare;		   /* read into the bounce buffer, then compared */
+	uint16_t flush_next;	   /* index of the namespace to be flushed next */
 	uint16_t dsm_next, dsm_nr; /* ranges of a DSM command still to discard */
 	struct nvme_cmd cmd;	   /* our copy */
 	struct block_io io;
@@ -149,7 +158,10 @@ struct nvme {
 
 	struct nvme_request *request; /* NVME_REQUESTS_NR */
 	struct nvme_request *free;
-	unsigned under_way; /* block I/Os */
+	unsigned under_way; /* block I/Os, but those that are lost */
+	unsigned lost;	    /* the disk has them since before a reset */
+	unsigned drain_ms;  /* NVME_DRAIN_MS; less in tests */
+	bool enable_due;    /* CC.EN is set; waits until none is lost */
 	struct nvme_request *bounce_user;
 	uint8_t *bounce; /* NVME_TRANSFER_MAX bytes: Compare, DSM */
 	struct iovec bounce_iov;
@@ -171,6 +183,8 @@ void nvme_bar_write(void *opaque, unsigned bar, uint64_t offset, unsigned len,
 		    uint64_t value);
 /* As power-on: no queues, no transfers, registers at their defaults. */
 void nvme_reset(struct nvme *n);
+/* Enables a controller that had to wait for lost requests. */
+void nvme_enable_late(struct nvme *n);
 /* The controller cannot go on; only a reset helps (CSTS.CFS). */
 void nvme_fatal(struct nvme *n, const char *why);
 
@@ -185,9 +199,10 @@ void nvme_queues_interrupt(struct nvme *n);
 void nvme_update_intx(struct nvme *n);
 /* Gives the request back with its status; pages are released. */
 void nvme_request_complete(struct nvme *n, struct nvme_request *rq);
+void nvme_request_free(struct nvme *n, struct nvme_request *rq);
 /* The requests of a queue that wait for room in its completion queue vanish. */
 void nvme_cq_forget(struct nvme *n, struct nvme_cq *cq);
-/* All requests are free; nothing is under way. */
+/* All requests are free but those that are lost; nothing else is under way. */
 void nvme_requests_init(struct nvme *n);
 
 /* data.c: result: enum nvme_status. */
@@ -205,6 +220,9 @@ uint16_t nvme_admin_command(struct nvme *n, struct nvme_request *rq);
 uint16_t nvme_get_features(struct nvme *n, struct nvme_request *rq);
 uint16_t nvme_set_features(struct nvme *n, struct nvme_request *rq);
 void nvme_features_reset(struct nvme *n);
+/* Whether the temperature is at or beyond a threshold that the driver set. */
+bool nvme_temperature_is_critical(const struct nvme *n);
+#define NVME_TEMPERATURE 300u /* kelvin, always */
 uint16_t nvme_identify(struct nvme *n, struct nvme_request *rq);
 uint16_t nvme_get_log_page(struct nvme *n, struct nvme_request *rq);
 void nvme_log_error(struct nvme *n, const struct nvme_request *rq, uint16_t status);
@@ -213,7 +231,15 @@ void nvme_event(struct nvme *n, uint32_t event);
 void nvme_events_report(struct nvme *n);
 uint16_t nvme_io_command(struct nvme *n, struct nvme_request *rq);
 void nvme_io_done(void *opaque, struct block_io *io, int res);
+/* Ends all block I/O. What the disk does not give back in drain_ms is lost: it
+ * keeps its pages, and its request, until the disk answers. */
 void nvme_io_drain(struct nvme *n);
+/* Hands I/O to the disks and takes what they have finished. */
+void nvme_io_turn(struct nvme *n);
+/* Sleeps until the disks have something, for a moment at most. */
+void nvme_io_wait(struct nvme *n);
+/* Puts what was written on stable storage, then CSTS.SHST says so. */
+void nvme_io_shutdown(struct nvme *n);
 
 /* NULL: not an active namespace. */
 static inline struct nvme_namespace *nvme_ns(struct nvme *n, uint32_t nsid)

@@ -79,9 +79,10 @@ static void write_event_index(struct nvme *n, unsigned id, bool completion,
 		__atomic_store_n(word, htole32(value), __ATOMIC_RELAXED);
 }
 
-static void bad_doorbell(struct nvme *n)
+static void bad_doorbell(struct nvme *n, bool queue_exists)
 {
-	nvme_event(n, NVME_EVENT_INVALID_DOORBELL);
+	nvme_event(n, queue_exists ? NVME_EVENT_INVALID_DOORBELL
+				   : NVME_EVENT_INVALID_REGISTER);
 }
 
 void nvme_sq_doorbell(struct nvme *n, unsigned id, uint32_t tail)
@@ -89,7 +90,7 @@ void nvme_sq_doorbell(struct nvme *n, unsigned id, uint32_t tail)
 	struct nvme_sq *sq = &n->sq[id <= NVME_IO_QUEUES_MAX ? id : 0];
 
 	if (id > NVME_IO_QUEUES_MAX || !sq->live || tail >= sq->len) {
-		bad_doorbell(n);
+		bad_doorbell(n, id <= NVME_IO_QUEUES_MAX && sq->live);
 		return;
 	}
 	sq->tail = tail;
@@ -109,7 +110,7 @@ void nvme_cq_doorbell(struct nvme *n, unsigned id, uint32_t head)
 	struct nvme_cq *cq = &n->cq[id <= NVME_IO_QUEUES_MAX ? id : 0];
 
 	if (id > NVME_IO_QUEUES_MAX || !cq->live || head >= cq->len) {
-		bad_doorbell(n);
+		bad_doorbell(n, id <= NVME_IO_QUEUES_MAX && cq->live);
 		return;
 	}
 	viommu_dma_begin(n->dma);
@@ -128,7 +129,7 @@ static void refresh_tail(struct nvme *n, struct nvme_sq *sq)
 	if (tail < sq->len)
 		sq->tail = tail;
 	else
-		bad_doorbell(n);
+		bad_doorbell(n, true);
 }
 
 static void refresh_head(struct nvme *n, struct nvme_cq *cq)
@@ -140,7 +141,7 @@ static void refresh_head(struct nvme *n, struct nvme_cq *cq)
 	if (head < cq->len)
 		cq->head = head;
 	else
-		bad_doorbell(n);
+		bad_doorbell(n, true);
 }
 
 /* ---- completions ---- */
@@ -172,7 +173,7 @@ static bool write_entry(struct nvme *n, struct nvme_cq *cq, const struct nvme_re
 	return true;
 }
 
-static void free_request(struct nvme *n, struct nvme_request *rq)
+void nvme_request_free(struct nvme *n, struct nvme_request *rq)
 {
 	rq->next = n->free;
 	n->free = rq;
@@ -183,7 +184,7 @@ static void post(struct nvme *n, struct nvme_cq *cq, struct nvme_request *rq)
 {
 	if (!write_entry(n, cq, rq)) {
 		nvme_fatal(n, "a completion queue is out of the device's reach");
-		free_request(n, rq);
+		nvme_request_free(n, rq);
 		return;
 	}
 	if (++cq->tail == cq->len) {
@@ -191,7 +192,7 @@ static void post(struct nvme *n, struct nvme_cq *cq, struct nvme_request *rq)
 		cq->phase ^= 1;
 	}
 	cq->irq_due = true;
-	free_request(n, rq);
+	nvme_request_free(n, rq);
 }
 
 static void park(struct nvme_cq *cq, struct nvme_request *rq)
@@ -219,7 +220,7 @@ void nvme_cq_forget(struct nvme *n, struct nvme_cq *cq)
 		struct nvme_request *rq = cq->parked;
 
 		cq->parked = rq->next;
-		free_request(n, rq);
+		nvme_request_free(n, rq);
 	}
 }
 
@@ -320,7 +321,8 @@ static void prepare(struct nvme *n, struct nvme_request *rq, struct nvme_sq *sq)
 	rq->cid = le16toh(rq->cmd.cid);
 	rq->status = NVME_OK;
 	rq->result = 0;
-	rq->compare = false;
+	rq->started = rq->compare = false;
+	rq->flush_next = NVME_NAMESPACES_MAX;
 	rq->dsm_next = rq->dsm_nr = 0;
 	rq->nvme = n;
 }
@@ -348,7 +350,7 @@ static bool take(struct nvme *n, struct nvme_sq *sq)
 	if (status == NVME_RETRY) {
 		sq->head = head;
 		sq->under_way--;
-		free_request(n, rq);
+		nvme_request_free(n, rq);
 		return false;
 	}
 	if (status != NVME_PENDING) {
@@ -383,11 +385,18 @@ static void refresh_all(struct nvme *n)
 	viommu_dma_end(n->dma);
 }
 
+/* Whether commands may be fetched. */
+static bool is_running(const struct nvme *n)
+{
+	return (n->csts & (NVME_CSTS_RDY | NVME_CSTS_CFS)) == NVME_CSTS_RDY &&
+	       viommu_pci_bus_master(n->ep.function);
+}
+
 unsigned nvme_queues_poll(struct nvme *n, unsigned budget)
 {
 	unsigned taken = 0;
 
-	if (!(n->csts & NVME_CSTS_RDY) || n->csts & NVME_CSTS_CFS)
+	if (!is_running(n))
 		return 0;
 	if (n->shadow)
 		refresh_all(n);
@@ -429,7 +438,7 @@ bool nvme_queues_arm(struct nvme *n)
 {
 	bool work = false;
 
-	if (!(n->csts & NVME_CSTS_RDY) || n->csts & NVME_CSTS_CFS)
+	if (!is_running(n))
 		return false;
 	viommu_dma_begin(n->dma);
 	for (unsigned i = 0; i <= NVME_IO_QUEUES_MAX; i++)
@@ -444,10 +453,13 @@ void nvme_requests_init(struct nvme *n)
 	for (unsigned i = 0; i < NVME_REQUESTS_NR; i++) {
 		struct nvme_request *rq = &n->request[i];
 
+		if (rq->lost)
+			continue;
 		rq->sg.iov = rq->iov;
 		rq->sg.iov_max = NVME_PIECES_MAX;
 		rq->sg.hold = rq->hold;
 		rq->sg.hold_max = NVME_PIECES_MAX;
-		free_request(n, rq);
+		if (i < NVME_REQUESTS_NR - 1)
+			nvme_request_free(n, rq);
 	}
 }

@@ -83,6 +83,7 @@ static void disable(struct nvme *n)
 	n->queues_granted = 0;
 	n->shadow = false;
 	n->csts = 0;
+	n->enable_due = false;
 	n->intm = 0;
 	n->stats.resets++;
 	nvme_features_reset(n);
@@ -124,9 +125,19 @@ static void enable(struct nvme *n)
 		nvme_fatal(n, why);
 		return;
 	}
+	/* A write from before the reset must not come after one from now on. */
+	n->enable_due = n->lost > 0;
+	if (n->enable_due)
+		return;
 	nvme_cq_init(n, 0, n->acq, (n->aqa >> 16 & 0xfff) + 1);
 	nvme_sq_init(n, 0, n->asq, (n->aqa & 0xfff) + 1, 0);
 	n->csts |= NVME_CSTS_RDY;
+}
+
+void nvme_enable_late(struct nvme *n)
+{
+	if (n->enable_due && !n->lost)
+		enable(n);
 }
 
 static void write_cc(struct nvme *n, uint32_t value)
@@ -140,7 +151,7 @@ static void write_cc(struct nvme *n, uint32_t value)
 		disable(n);
 	if (NVME_CC_SHN(value) && !NVME_CC_SHN(old)) {
 		nvme_io_drain(n);
-		n->csts |= NVME_CSTS_SHST_COMPLETE;
+		nvme_io_shutdown(n);
 	} else if (!NVME_CC_SHN(value)) {
 		n->csts &= ~NVME_CSTS_SHST_MASK;
 	}

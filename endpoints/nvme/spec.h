@@ -9,32 +9,33 @@
 #include <stdint.h>
 
 /* Controller registers (section 3.1). */
-#define NVME_REG_CAP		0x00
-#define NVME_REG_VS		0x08
-#define NVME_REG_INTMS		0x0c
-#define NVME_REG_INTMC		0x10
-#define NVME_REG_CC		0x14
-#define NVME_REG_CSTS		0x1c
-#define NVME_REG_NSSR		0x20
-#define NVME_REG_AQA		0x24
-#define NVME_REG_ASQ		0x28
-#define NVME_REG_ACQ		0x30
-#define NVME_REG_DBS		0x1000
+#define NVME_REG_CAP		 0x00
+#define NVME_REG_VS		 0x08
+#define NVME_REG_INTMS		 0x0c
+#define NVME_REG_INTMC		 0x10
+#define NVME_REG_CC		 0x14
+#define NVME_REG_CSTS		 0x1c
+#define NVME_REG_NSSR		 0x20
+#define NVME_REG_AQA		 0x24
+#define NVME_REG_ASQ		 0x28
+#define NVME_REG_ACQ		 0x30
+#define NVME_REG_DBS		 0x1000
 
-#define NVME_VS_1_4		0x00010400u
+#define NVME_VS_1_4		 0x00010400u
 
-#define NVME_CC_EN		(1u << 0)
-#define NVME_CC_CSS(cc)		(((cc) >> 4) & 0x7)
-#define NVME_CC_MPS(cc)		(((cc) >> 7) & 0xf)
-#define NVME_CC_AMS(cc)		(((cc) >> 11) & 0x7)
-#define NVME_CC_SHN(cc)		(((cc) >> 14) & 0x3)
-#define NVME_CC_IOSQES(cc)	(((cc) >> 16) & 0xf)
-#define NVME_CC_IOCQES(cc)	(((cc) >> 20) & 0xf)
+#define NVME_CC_EN		 (1u << 0)
+#define NVME_CC_CSS(cc)		 (((cc) >> 4) & 0x7)
+#define NVME_CC_MPS(cc)		 (((cc) >> 7) & 0xf)
+#define NVME_CC_AMS(cc)		 (((cc) >> 11) & 0x7)
+#define NVME_CC_SHN(cc)		 (((cc) >> 14) & 0x3)
+#define NVME_CC_IOSQES(cc)	 (((cc) >> 16) & 0xf)
+#define NVME_CC_IOCQES(cc)	 (((cc) >> 20) & 0xf)
 
-#define NVME_CSTS_RDY		(1u << 0)
-#define NVME_CSTS_CFS		(1u << 1)
-#define NVME_CSTS_SHST_COMPLETE (2u << 2)
-#define NVME_CSTS_SHST_MASK	(3u << 2)
+#define NVME_CSTS_RDY		 (1u << 0)
+#define NVME_CSTS_CFS		 (1u << 1)
+#define NVME_CSTS_SHST_OCCURRING (1u << 2)
+#define NVME_CSTS_SHST_COMPLETE	 (2u << 2)
+#define NVME_CSTS_SHST_MASK	 (3u << 2)
 
 /* A submission queue entry (section 4.2) and a completion (4.6). */
 struct nvme_sgl {
@@ -171,6 +172,11 @@ enum nvme_feature {
 /* Asynchronous events (section 5.2): type | info << 8 | log page << 16. */
 #define NVME_EVENT_INVALID_REGISTER (0u | 0u << 8 | (uint32_t)NVME_LOG_ERROR << 16)
 #define NVME_EVENT_INVALID_DOORBELL (0u | 1u << 8 | (uint32_t)NVME_LOG_ERROR << 16)
+#define NVME_EVENT_TEMPERATURE	    (1u | 1u << 8 | (uint32_t)NVME_LOG_SMART << 16)
 #define NVME_EVENT_NS_CHANGED	    (2u | 0u << 8 | (uint32_t)NVME_LOG_CHANGED_NS << 16)
+
+/* Asynchronous Event Configuration (figure 291): which of them are wanted. */
+#define NVME_AEC_TEMPERATURE (1u << 1)
+#define NVME_AEC_NS_CHANGED  (1u << 8)
 
 #endif /* ENDPOINTS_NVME_SPEC_H */

@@ -44,6 +44,16 @@ static uint16_t identify(struct host *h, uint8_t cns, uint32_t nsid)
 	return host_command(h, 0, cmd, NULL);
 }
 
+static uint16_t get_log(struct host *h, uint8_t id, uint32_t nsid)
+{
+	struct nvme_cmd cmd = {.opcode = NVME_ADMIN_GET_LOG_PAGE,
+			       .nsid = htole32(nsid),
+			       .cdw10 = htole32(id | 127u << 16),
+			       .prp1 = htole64(guest_iova(h->g, HOST_PAGE))};
+
+	return host_command(h, 0, cmd, NULL);
+}
+
 static const uint8_t *page(struct host *h)
 {
 	return guest_at(h->g, HOST_PAGE);
@@ -143,6 +153,23 @@ static void identify_describes_controller_and_namespaces(void **state)
 	host_destroy(&h);
 }
 
+/* Linux leaves a namespace out whose identifier it knows already. */
+static void long_serials_make_different_identifiers(void **state)
+{
+	uint8_t first[16], second[16];
+	struct host h = host_create(true, MEM ",serial=a-rather-long-name-1");
+
+	(void)state;
+	assert_int_equal(identify(&h, NVME_CNS_DESCRIPTORS, 1), 0);
+	memcpy(first, page(&h) + 4, 16);
+	host_destroy(&h);
+	h = host_create(true, MEM ",serial=a-rather-long-name-2");
+	assert_int_equal(identify(&h, NVME_CNS_DESCRIPTORS, 1), 0);
+	memcpy(second, page(&h) + 4, 16);
+	assert_memory_not_equal(first, second, 16);
+	host_destroy(&h);
+}
+
 static void identify_refuses_what_is_not_there(void **state)
 {
 	struct host h = make();
@@ -193,7 +220,9 @@ static void queues_are_checked(void **state)
 	assert_int_equal(admin(&h, NVME_ADMIN_CREATE_SQ, 2 | len, 1 | 3u << 16, NULL),
 			 DNR | NVME_CQ_INVALID);
 	assert_int_equal(admin(&h, NVME_ADMIN_CREATE_SQ, 2 | len, 1, NULL),
-			 DNR | NVME_CQ_INVALID);
+			 DNR | NVME_QID_INVALID);
+	assert_int_equal(admin(&h, NVME_ADMIN_CREATE_SQ, 2 | len, 1 | 5u << 16, NULL),
+			 DNR | NVME_QID_INVALID);
 	assert_int_equal(admin(&h, NVME_ADMIN_DELETE_CQ, 1, 0, NULL),
 			 DNR | NVME_QUEUE_DELETION_INVALID);
 	assert_int_equal(admin(&h, NVME_ADMIN_DELETE_SQ, 3, 0, NULL),
@@ -266,6 +295,11 @@ static void events_are_reported_once_until_read(void **state)
 	struct nvme_cqe cqe;
 
 	(void)state;
+	/* Nobody has asked for notices. */
+	assert_int_equal(endpoint_control(h.g->ep, "resize", "size=6M"), 0);
+	assert_int_equal(admin(&h, NVME_ADMIN_SET_FEATURES, NVME_FEAT_ASYNC_EVENTS,
+			       NVME_AEC_NS_CHANGED, NULL),
+			 0);
 	host_put(&h, 0, aer);
 	host_put(&h, 0, aer);
 	host_ring(&h, 0);
@@ -280,6 +314,52 @@ static void events_are_reported_once_until_read(void **state)
 	assert_false(host_take(&h, 0, &cqe));
 	assert_int_equal(identify(&h, NVME_CNS_NAMESPACE, 1), 0);
 	assert_int_equal(page32(&h, 0), 4096);
+	host_destroy(&h);
+}
+
+static void a_log_that_does_not_arrive_is_kept(void **state)
+{
+	struct host h = make();
+	struct nvme_cmd cmd = {.opcode = NVME_ADMIN_GET_LOG_PAGE,
+			       .nsid = htole32(NVME_NSID_ALL),
+			       .cdw10 = htole32(NVME_LOG_CHANGED_NS | 1023u << 16)};
+
+	(void)state;
+	assert_int_equal(endpoint_control(h.g->ep, "resize", "size=4M"), 0);
+	cmd.prp1 = htole64(0x1000);
+	assert_int_equal(host_command(&h, 0, cmd, NULL), NVME_DATA_TRANSFER_ERROR);
+	assert_int_equal(get_log(&h, NVME_LOG_CHANGED_NS, 0), 0);
+	assert_int_equal(page32(&h, 0), 1);
+	assert_int_equal(get_log(&h, NVME_LOG_CHANGED_NS, 0), 0);
+	assert_int_equal(page32(&h, 0), 0);
+	host_destroy(&h);
+}
+
+static void a_temperature_threshold_is_watched(void **state)
+{
+	struct host h = make();
+	struct nvme_cmd aer = {.opcode = NVME_ADMIN_ASYNC_EVENT};
+	struct nvme_cqe cqe;
+
+	(void)state;
+	assert_int_equal(admin(&h, NVME_ADMIN_SET_FEATURES, NVME_FEAT_ASYNC_EVENTS,
+			       NVME_AEC_TEMPERATURE, NULL),
+			 0);
+	host_put(&h, 0, aer);
+	host_ring(&h, 0);
+	assert_int_equal(get_log(&h, NVME_LOG_SMART, NVME_NSID_ALL), 0);
+	assert_int_equal(page(&h)[0], 0);
+	assert_int_equal(admin(&h, NVME_ADMIN_SET_FEATURES, NVME_FEAT_TEMPERATURE,
+			       NVME_TEMPERATURE, NULL),
+			 0);
+	assert_true(host_take(&h, 0, &cqe));
+	assert_int_equal(le32toh(cqe.dw0), NVME_EVENT_TEMPERATURE);
+	assert_int_equal(get_log(&h, NVME_LOG_SMART, 0), 0);
+	assert_int_equal(page(&h)[0], 2);
+	assert_int_equal(get_log(&h, NVME_LOG_SMART, 1), DNR | NVME_INVALID_FIELD);
+	assert_int_equal(admin(&h, NVME_ADMIN_SET_FEATURES, NVME_FEAT_ERROR_RECOVERY,
+			       1u << 16, NULL),
+			 DNR | NVME_INVALID_FIELD);
 	host_destroy(&h);
 }
 
@@ -477,11 +557,56 @@ static void sgls_describe_the_same_data(void **state)
 	/* A chain of segments without end. */
 	list[0] = sgl(guest_iova(h.g, HOST_LIST), 16, NVME_SGL_SEGMENT);
 	cmd.sgl = list[0];
-	assert_int_equal(host_command(&h, 1, cmd, NULL), NVME_INVALID_SGL_COUNT);
+	assert_int_equal(host_command(&h, 1, cmd, NULL), DNR | NVME_INVALID_SGL_COUNT);
+	host_destroy(&h);
+}
+
+static void sgl_descriptors_are_limited(void **state)
+{
+	struct host h = make();
+	struct nvme_cmd cmd = {
+		.opcode = NVME_IO_READ, .flags = 1 << 6, .nsid = htole32(1)};
+	struct nvme_sgl *list = guest_at(h.g, HOST_DATA);
+
+	(void)state;
+	memset(list, 0, (NVME_SGL_ENTRIES_MAX + 1) * sizeof(*list));
+	cmd.sgl =
+		sgl(guest_iova(h.g, HOST_DATA), NVME_SGL_ENTRIES_MAX * 16, NVME_SGL_LAST);
+	list[NVME_SGL_ENTRIES_MAX - 1] =
+		sgl(guest_iova(h.g, HOST_DATA) + 0x100000, 512, NVME_SGL_DATA);
+	assert_int_equal(host_command(&h, 1, cmd, NULL), 0);
+	cmd.sgl.len = htole32((NVME_SGL_ENTRIES_MAX + 1) * 16);
+	list[NVME_SGL_ENTRIES_MAX] = list[NVME_SGL_ENTRIES_MAX - 1];
+	list[NVME_SGL_ENTRIES_MAX - 1].len = 0;
+	assert_int_equal(host_command(&h, 1, cmd, NULL), DNR | NVME_INVALID_SGL_COUNT);
+	/* More pieces than a transfer can have: one each. */
+	cmd.sgl.len = htole32(1024 * 16);
+	cmd.cdw12 = htole32(1023);
+	for (unsigned i = 0; i < 1024; i++)
+		list[i] = sgl(guest_iova(h.g, HOST_DATA) + 0x100000 + i % 2 * 4096, 512,
+			      NVME_SGL_DATA);
+	assert_int_equal(host_command(&h, 1, cmd, NULL), DNR | NVME_INVALID_SGL_COUNT);
 	host_destroy(&h);
 }
 
 /* ---- the IOMMU between ---- */
+
+static void nothing_is_fetched_without_bus_mastering(void **state)
+{
+	struct host h = make();
+	struct nvme_cqe cqe;
+
+	(void)state;
+	guest_bus_master(h.g, false);
+	host_put(&h, 1, (struct nvme_cmd){.opcode = NVME_IO_FLUSH, .nsid = htole32(1)});
+	host_ring(&h, 1);
+	guest_run(h.g, 50);
+	assert_false(host_take(&h, 1, &cqe));
+	guest_bus_master(h.g, true);
+	guest_run(h.g, 50);
+	assert_true(host_take(&h, 1, &cqe));
+	host_destroy(&h);
+}
 
 static void an_unmapped_buffer_fails_its_command_only(void **state)
 {
@@ -577,9 +702,12 @@ static void wrong_doorbells_are_an_event(void **state)
 {
 	struct host h = make();
 	struct nvme_cmd aer = {.opcode = NVME_ADMIN_ASYNC_EVENT};
+	struct nvme_cmd log = {.opcode = NVME_ADMIN_GET_LOG_PAGE,
+			       .cdw10 = htole32(NVME_LOG_ERROR)};
 	struct nvme_cqe cqe;
 
 	(void)state;
+	host_put(&h, 0, aer);
 	host_put(&h, 0, aer);
 	host_ring(&h, 0);
 	guest_set_reg(h.g, 0, NVME_REG_DBS + 8, 4, HOST_QUEUE_LEN);
@@ -587,6 +715,13 @@ static void wrong_doorbells_are_an_event(void **state)
 	assert_true(host_take(&h, 0, &cqe));
 	assert_int_equal(le32toh(cqe.dw0), NVME_EVENT_INVALID_DOORBELL);
 	guest_set_reg(h.g, 0, NVME_REG_DBS + 8 * 60, 4, 1);
+	log.prp1 = htole64(guest_iova(h.g, HOST_PAGE));
+	host_put(&h, 0, log); /* which lets the next error be reported */
+	host_ring(&h, 0);
+	guest_run(h.g, 100);
+	assert_true(host_take(&h, 0, &cqe));
+	assert_int_equal(le32toh(cqe.dw0), NVME_EVENT_INVALID_REGISTER);
+	assert_true(host_take(&h, 0, &cqe));
 	guest_set_reg(h.g, 0, NVME_REG_DBS + 8 * 200, 4, 1);
 	guest_set_reg(h.g, 0, NVME_REG_DBS + 12, 4, HOST_QUEUE_LEN);
 	assert_int_equal(host_rw(&h, NVME_IO_READ, 0, 1, 0), 0);
@@ -667,11 +802,14 @@ int main(void)
 		cmocka_unit_test(a_wrong_configuration_is_fatal_until_reset),
 		cmocka_unit_test(shutdown_is_reported),
 		cmocka_unit_test(identify_describes_controller_and_namespaces),
+		cmocka_unit_test(long_serials_make_different_identifiers),
 		cmocka_unit_test(identify_refuses_what_is_not_there),
 		cmocka_unit_test(queues_are_checked),
 		cmocka_unit_test(features_are_kept_until_reset),
 		cmocka_unit_test(logs_can_be_read_in_parts),
 		cmocka_unit_test(events_are_reported_once_until_read),
+		cmocka_unit_test(a_log_that_does_not_arrive_is_kept),
+		cmocka_unit_test(a_temperature_threshold_is_watched),
 		cmocka_unit_test(the_fifth_event_request_is_one_too_many),
 		cmocka_unit_test(an_event_request_can_be_aborted),
 		cmocka_unit_test(data_comes_back),
@@ -679,6 +817,8 @@ int main(void)
 		cmocka_unit_test(zeroes_and_discards),
 		cmocka_unit_test(prp_lists_are_checked),
 		cmocka_unit_test(sgls_describe_the_same_data),
+		cmocka_unit_test(sgl_descriptors_are_limited),
+		cmocka_unit_test(nothing_is_fetched_without_bus_mastering),
 		cmocka_unit_test(an_unmapped_buffer_fails_its_command_only),
 		cmocka_unit_test(an_unmapped_queue_is_fatal_until_reset),
 		cmocka_unit_test(a_full_completion_queue_waits),

@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: BSD-3-Clause OR GPL-2.0-only */
+/* The NVMe controller with commands under way, on disks that answer when the
+ * test says so. */
+#include "nvme_host.h"
+
+#include <endian.h>
+#include <errno.h>
+#include <unistd.h>
+
+#include "endpoints/block/internal.h"
+
+#define MEM "backend=mem,size=8M,queues=4,queue-size=64"
+
+static struct {
+	unsigned started[NVME_NAMESPACES_MAX], flushes, cancels;
+	bool at_once; /* answers with a kick */
+	struct block_list list;
+} slow;
+
+static struct nvme *nvme_of(struct host *h)
+{
+	return to_nvme(h->g->ep);
+}
+
+static void answer(struct block *b)
+{
+	struct block_io *io;
+
+	while ((io = block_list_pop(&slow.list)) != NULL) {
+		io->result = 0;
+		block_list_push(&b->finished, io);
+	}
+}
+
+static void slow_start(struct block *b, struct block_io *io)
+{
+	const struct nvme *n = b->opaque;
+
+	for (unsigned i = 0; i < NVME_NAMESPACES_MAX; i++)
+		slow.started[i] += n->ns[i].block == b;
+	slow.flushes += io->op == BLOCK_FLUSH;
+	block_list_push(&slow.list, io);
+}
+
+static void slow_kick(struct block *b)
+{
+	if (slow.at_once)
+		answer(b);
+}
+
+static void slow_cancel(struct block *b, struct block_io *io)
+{
+	(void)b;
+	(void)io;
+	slow.cancels++;
+}
+
+static void slow_wait(struct block *b, unsigned timeout_ms)
+{
+	(void)b;
+	usleep(timeout_ms > 5 ? 5000 : timeout_ms * 1000);
+}
+
+static const struct block_engine slow_engine = {
+	.name = "slow",
+	.start = slow_start,
+	.kick = slow_kick,
+	.cancel = slow_cancel,
+	.wait = slow_wait,
+};
+
+static struct host make(const char *options)
+{
+	struct host h = host_create(true, options);
+	struct nvme *n = nvme_of(&h);
+
+	memset(&slow, 0, sizeof(slow));
+	for (unsigned i = 0; i < NVME_NAMESPACES_MAX; i++) {
+		if (n->ns[i].block)
+			n->ns[i].block->engine = &slow_engine;
+	}
+	host_add_queue(&h, 1);
+	return h;
+}
+
+static uint32_t csts(struct host *h)
+{
+	return (uint32_t)guest_reg(h->g, 0, NVME_REG_CSTS, 4);
+}
+
+static void put_read(struct host *h, uint32_t blocks)
+{
+	struct nvme_cmd cmd = {.opcode = NVME_IO_READ, .nsid = htole32(1)};
+
+	cmd.cdw12 = htole32(blocks - 1);
+	host_prp(h, &cmd, 0, blocks * 512);
+	host_put(h, 1, cmd);
+	host_ring(h, 1);
+	endpoint_poll(h->g->ep, 64);
+}
+
+static void a_flush_of_all_takes_all(void **state)
+{
+	struct host h = make(MEM ",ns2=mem:1M,ns5=null:1M");
+	struct nvme_cmd cmd = {.opcode = NVME_IO_FLUSH, .nsid = htole32(NVME_NSID_ALL)};
+
+	(void)state;
+	slow.at_once = true;
+	assert_int_equal(host_command(&h, 1, cmd, NULL), 0);
+	assert_int_equal(slow.started[0], 1);
+	assert_int_equal(slow.started[1], 1);
+	assert_int_equal(slow.started[4], 1);
+	cmd.nsid = htole32(2);
+	assert_int_equal(host_command(&h, 1, cmd, NULL), 0);
+	assert_int_equal(slow.started[1], 2);
+	assert_int_equal(slow.flushes, 4);
+	host_destroy(&h);
+}
+
+static void a_shutdown_flushes_before_it_is_complete(void **state)
+{
+	struct host h = make(MEM ",ns2=mem:1M");
+	uint32_t cc = (uint32_t)guest_reg(h.g, 0, NVME_REG_CC, 4);
+	struct nvme *n = nvme_of(&h);
+
+	(void)state;
+	guest_set_reg(h.g, 0, NVME_REG_CC, 4, cc | 1u << 14);
+	for (unsigned i = 0; i < 2; i++) {
+		assert_int_equal(csts(&h), NVME_CSTS_RDY | NVME_CSTS_SHST_OCCURRING);
+		assert_int_equal(slow.flushes, i + 1);
+		answer(n->ns[i].block);
+		endpoint_poll(h.g->ep, 64);
+	}
+	assert_int_equal(csts(&h), NVME_CSTS_RDY | NVME_CSTS_SHST_COMPLETE);
+	host_destroy(&h);
+}
+
+static void commands_the_disk_lost_keep_the_controller_off(void **state)
+{
+	struct host h = make(MEM);
+	struct nvme *n = nvme_of(&h);
+	uint64_t data = HOST_DATA & ~0xfffull;
+
+	(void)state;
+	n->drain_ms = 20;
+	put_read(&h, 8);
+	put_read(&h, 8);
+	guest_set_reg(h.g, 0, NVME_REG_CC, 4, 0);
+	assert_non_null(strstr(h.g->said, "has not answered 2 requests"));
+	assert_int_equal(slow.cancels, 2);
+	assert_int_equal(csts(&h), 0);
+	assert_true(endpoint_busy(h.g->ep));
+	guest_set_reg(h.g, 0, NVME_REG_CC, 4, NVME_CC_EN | 6u << 16 | 4u << 20);
+	assert_int_equal(csts(&h), 0);
+	/* The pages are the disk's until it answers. */
+	assert_int_equal(guest_unmap(h.g, 0, GUEST_LEN), GUEST_PARKED);
+	answer(n->ns[0].block);
+	endpoint_poll(h.g->ep, 64);
+	assert_int_equal(guest_unpark(h.g), VIRTIO_IOMMU_S_OK);
+	assert_false(endpoint_busy(h.g->ep));
+	assert_int_equal(csts(&h), NVME_CSTS_RDY);
+	assert_int_equal(guest_map(h.g, data, GUEST_LEN - data, RW), 0);
+	guest_set_reg(h.g, 0, NVME_REG_CC, 4, 0);
+	assert_int_equal(guest_map(h.g, 0, data, RW), 0);
+	host_enable(&h);
+	host_add_queue(&h, 1);
+	slow.at_once = true;
+	assert_int_equal(host_rw(&h, NVME_IO_READ, 0, 8, 0), 0);
+	host_destroy(&h);
+}
+
+/* As many commands as there are requests, and more: the rest stays queued. */
+static void commands_beyond_the_limit_wait(void **state)
+{
+	struct host h = make("backend=mem,size=8M,queues=4");
+	struct nvme *n = nvme_of(&h);
+	struct nvme_cqe cqe;
+
+	(void)state;
+	for (unsigned i = 0; i < NVME_REQUESTS_NR - 1; i++) {
+		struct nvme_request *rq = n->free;
+
+		assert_non_null(rq);
+		n->free = rq->next;
+	}
+	assert_null(n->free);
+	put_read(&h, 8);
+	assert_null(slow.list.first);
+	nvme_request_free(n, &n->request[0]);
+	endpoint_poll(h.g->ep, 64);
+	assert_non_null(slow.list.first);
+	answer(n->ns[0].block);
+	endpoint_poll(h.g->ep, 64);
+	assert_true(host_take(&h, 1, &cqe));
+	assert_int_equal(le16toh(cqe.status) >> 1, 0);
+	host_destroy(&h);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_flush_of_all_takes_all),
+		cmocka_unit_test(a_shutdown_flushes_before_it_is_complete),
+		cmocka_unit_test(commands_the_disk_lost_keep_the_controller_off),
+		cmocka_unit_test(commands_beyond_the_limit_wait),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
