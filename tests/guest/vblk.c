@@ -156,8 +156,15 @@ int vblk_open(struct vblk *b, struct vfio *v)
 		ret = find_structures(b);
 	if (!ret)
 		ret = vfio_map(v, b->ring, VBLK_RING_IOVA, RING_PAGES * PAGE, VFIO_RW);
-	if (!ret)
-		ret = negotiate(b);
+	return ret ? ret : vblk_restart(b);
+}
+
+int vblk_restart(struct vblk *b)
+{
+	int ret = negotiate(b);
+
+	memset(b->ring, 0, RING_PAGES * PAGE);
+	b->avail = 0;
 	return ret ? ret : start_queue(b);
 }
 
@@ -177,13 +184,14 @@ static void put_desc(struct vblk *b, uint16_t at, uint64_t iova, uint32_t len,
 	desc->next = (uint16_t)(at + 1);
 }
 
-static void submit(struct vblk *b)
+static void submit(struct vblk *b, uint16_t head, uint16_t step)
 {
 	struct vring_avail *avail = (struct vring_avail *)(b->ring + AVAIL_AT);
 
-	avail->ring[b->avail % b->queue_size] = 0;
+	avail->ring[b->avail % b->queue_size] = head;
+	b->avail = (uint16_t)(b->avail + step);
 	/* The device must see the entry before the index that publishes it. */
-	__atomic_store_n(&avail->idx, ++b->avail, __ATOMIC_RELEASE);
+	__atomic_store_n(&avail->idx, b->avail, __ATOMIC_RELEASE);
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	set16(b->notify, 0);
 }
@@ -218,7 +226,20 @@ int vblk_request(struct vblk *b, uint32_t type, uint64_t sector, uint64_t iova,
 	if (len)
 		put_desc(b, at++, iova, len, data);
 	put_desc(b, at, VBLK_RING_IOVA + STATUS_AT, 1, VRING_DESC_F_WRITE);
-	submit(b);
+	submit(b, 0, 1);
+	return wait_used(b);
+}
+
+void vblk_put_desc(struct vblk *b, uint16_t at, struct vblk_desc desc)
+{
+	put_desc(b, at, desc.iova, desc.len, desc.flags);
+	((struct vring_desc *)b->ring)[at].next = desc.next;
+}
+
+int vblk_offer(struct vblk *b, uint16_t head, uint16_t step)
+{
+	b->ring[STATUS_AT] = 0xff;
+	submit(b, head, step);
 	return wait_used(b);
 }
 

@@ -34,4 +34,19 @@ int vblk_request(struct vblk *b, uint32_t type, uint64_t sector, uint64_t iova,
 		 uint32_t len);
 void vblk_stop(struct vblk *b);
 
+/* For drivers that get it wrong: a descriptor as it is written, and a chain that
+ * is offered with an index `step` further on. vblk_offer() returns what
+ * vblk_request() does; the status byte is 0xff if the device left it alone. */
+#define VBLK_HEADER_IOVA (VBLK_RING_IOVA + 0x2000)
+#define VBLK_STATUS_IOVA (VBLK_RING_IOVA + 0x2040)
+struct vblk_desc {
+	uint64_t iova;
+	uint32_t len;
+	uint16_t flags, next;
+};
+void vblk_put_desc(struct vblk *b, uint16_t at, struct vblk_desc desc);
+int vblk_offer(struct vblk *b, uint16_t head, uint16_t step);
+/* Resets the device and starts queue 0 with an empty ring. */
+int vblk_restart(struct vblk *b);
+
 #endif

@@ -28,11 +28,12 @@
 #define SAMPLE	 256u /* of the device's buffer: each word is a round trip */
 
 static const char usage[] =
-	"Usage: vfiotest --device ADDRESS dmatest|hold|blk\n"
+	"Usage: vfiotest --device ADDRESS dmatest|hold|blk|badblk\n"
 	"  dmatest   transfers, access rights, faults, MSI-X and FLR of a dmatest "
 	"device\n"
 	"  hold      an unmap waits for a transfer that holds its pages (two CPUs)\n"
 	"  blk       virtio-blk: write, read, flush, and a buffer that is not mapped\n"
+	"  badblk    virtio-blk: chains that are none\n"
 	"The device must be bound to vfio-pci. Exit: 0 all ok, 1 not, 2 wrong use.\n";
 
 static int bad_checks;
@@ -373,6 +374,85 @@ static void good_buffers(struct vblk *b, uint8_t *data, uint64_t sector, const c
 	check(name, !status, "status", (uint64_t)status);
 }
 
+static int open_blk(struct vfio *v, struct vblk *b, uint8_t *data, const char *address)
+{
+	if (!data || vfio_open(v, address) ||
+	    vfio_map(v, data, DATA_IOVA, DATA_LEN, VFIO_RW))
+		return -EIO;
+	return vblk_open(b, v);
+}
+
+/* Chains that are none, and what comes of them; after a reset the queue works. */
+enum { GIVEN_BACK = 0xff, IS_IOERR = 1, NEEDS_RESET = -EPIPE };
+static const struct malformed {
+	const char *name;
+	struct vblk_desc desc[3]; /* flags: 1 next, 2 device writes, 4 indirect */
+	uint16_t step;
+	int status;
+} malformed[] = {
+	{"loop", {{VBLK_HEADER_IOVA, 16, 1, 1}, {DATA_IOVA, 512, 3, 0}}, 1, GIVEN_BACK},
+	{"loop-of-one", {{DATA_IOVA, 512, 3, 0}}, 1, GIVEN_BACK},
+	{"next-out-of-range", {{VBLK_HEADER_IOVA, 16, 1, 40000}}, 1, GIVEN_BACK},
+	{"not-negotiated", {{DATA_IOVA, 512, 4, 0}}, 1, GIVEN_BACK},
+	{"nothing-writable",
+	 {{VBLK_HEADER_IOVA, 16, 1, 1}, {DATA_IOVA, 512, 0, 0}},
+	 1,
+	 GIVEN_BACK},
+	{"short-header",
+	 {{VBLK_HEADER_IOVA, 8, 1, 1}, {VBLK_STATUS_IOVA, 1, 2, 0}},
+	 1,
+	 IS_IOERR},
+	{"header-unmapped",
+	 {{FAR_IOVA, 16, 1, 1}, {VBLK_STATUS_IOVA, 1, 2, 0}},
+	 1,
+	 IS_IOERR},
+	{"status-unmapped",
+	 {{VBLK_HEADER_IOVA, 16, 1, 1}, {FAR_IOVA, 1, 2, 0}},
+	 1,
+	 GIVEN_BACK},
+	{"past-the-last-address",
+	 {{VBLK_HEADER_IOVA, 16, 1, 1},
+	  {UINT64_MAX - 7, 512, 3, 2},
+	  {VBLK_STATUS_IOVA, 1, 2, 0}},
+	 1,
+	 GIVEN_BACK},
+	{"index-jumps", {{VBLK_HEADER_IOVA, 16, 1, 1}}, 5000, NEEDS_RESET},
+};
+
+static void malformed_chain(struct vblk *b, const struct malformed *m)
+{
+	uint16_t at;
+	int status;
+
+	if (vblk_restart(b)) {
+		check(m->name, 0, "restart", 0);
+		return;
+	}
+	for (at = 0; at < 3; at++)
+		vblk_put_desc(b, at, m->desc[at]);
+	status = vblk_offer(b, 0, m->step);
+	check(m->name, status == m->status, "status", (uint64_t)(int64_t)status);
+}
+
+static int test_badblk(const char *address)
+{
+	uint8_t *data = pages(DATA_LEN);
+	struct vfio v;
+	struct vblk b;
+	size_t i;
+
+	if (open_blk(&v, &b, data, address))
+		return 1;
+	for (i = 0; i < sizeof(malformed) / sizeof(malformed[0]); i++) {
+		malformed_chain(&b, &malformed[i]);
+		check("restart", !vblk_restart(&b), "after", i);
+		good_buffers(&b, data, vblk_sectors(&b) - SECTORS, "-after");
+	}
+	vblk_stop(&b);
+	vfio_close(&v);
+	return 0;
+}
+
 static int test_blk(const char *address)
 {
 	uint8_t *data = pages(DATA_LEN);
@@ -380,10 +460,7 @@ static int test_blk(const char *address)
 	struct vfio v;
 	struct vblk b;
 
-	if (!data || vfio_open(&v, address) ||
-	    vfio_map(&v, data, DATA_IOVA, DATA_LEN, VFIO_RW))
-		return 1;
-	if (vblk_open(&b, &v))
+	if (open_blk(&v, &b, data, address))
 		return 1;
 	sector = vblk_sectors(&b) - SECTORS;
 	check("open", vblk_sectors(&b) > SECTORS, "sectors", vblk_sectors(&b));
@@ -406,6 +483,8 @@ int main(int argc, char **argv)
 			ret = test_hold(argv[2]);
 		else if (!strcmp(argv[3], "blk"))
 			ret = test_blk(argv[2]);
+		else if (!strcmp(argv[3], "badblk"))
+			ret = test_badblk(argv[2]);
 	}
 	if (ret == 2)
 		fputs(usage, stderr);

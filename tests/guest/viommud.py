@@ -4,6 +4,7 @@
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import socket
@@ -116,3 +117,25 @@ class Daemon:
             self.process.kill()
             self.process.wait()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class Disks(Daemon):
+    """A viommud with both disks: virtio-blk in slot 4, NVMe in slot 6. Without
+    an IOMMU they are used as they are."""
+
+    SLOTS = {"iommu": 3, "disk": 4, "dma": 5, "nvme": 6}
+
+    def __init__(self, behind=True):
+        folder = pathlib.Path(tempfile.mkdtemp(prefix="viommud-"))
+        image = folder / "nvme.img"
+        with image.open("wb") as file:
+            file.truncate(DISK_LEN)
+        super().__init__("--endpoint", f"nvme,id=nvme,ep=0x30,file={image}")
+        self.image_folder = folder
+        if not behind:
+            self.SLOTS = {"disk": 4, "nvme": 6}
+            self.argv = [re.sub("ep=0x[0-9a-f]+", "iommu=off", word) for word in self.argv]
+
+    def __exit__(self, *_):
+        super().__exit__(*_)
+        shutil.rmtree(self.image_folder, ignore_errors=True)
