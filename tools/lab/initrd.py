@@ -2,7 +2,7 @@
 """The guest's file system: cpio archives that the kernel unpacks one by one.
 
   base     busybox, kernel modules, tests/guest (init, jobs, C programs)
-  extras   fio, nvme-cli, iperf3 with their libraries, each a cpio of its own
+  extras   fio, nvme-cli, iperf3, QEMU with their libraries, each a cpio of its own
   per run  whatever guest.py adds (a job script, a disk image for the guest)
 
 All are uncompressed: under TCG unpacking costs more than reading.
@@ -22,8 +22,13 @@ from labkit import (DEFAULT_KERNEL, LAB, ROOT, LabError, Step, digest, need,
 
 GUEST = ROOT / "tests" / "guest"
 BUSYBOX = "busybox-static"
-EXTRAS = {"fio": ["fio"], "nvme": ["nvme-cli"], "iperf": ["iperf3"]}
-PROGRAMS = {"fio": ["usr/bin/fio"], "nvme": ["usr/sbin/nvme"], "iperf": ["usr/bin/iperf3"]}
+QEMU = [f"{p}/trixie-backports" for p in (
+    "qemu-system-x86", "qemu-system-common", "qemu-system-data", "seabios")]
+EXTRAS = {"fio": ["fio"], "nvme": ["nvme-cli"], "iperf": ["iperf3"], "qemu": QEMU}
+PROGRAMS = {"fio": ["usr/bin/fio"], "nvme": ["usr/sbin/nvme"], "iperf": ["usr/bin/iperf3"],
+            "qemu": ["usr/bin/qemu-system-x86_64"]}
+# Files that go into the guest's /share/EXTRA.
+DATA = {"qemu": ["usr/share/qemu/qboot.rom", "usr/share/qemu/kvmvapic.bin"]}
 LIBS = "usr/lib/x86_64-linux-gnu"
 # What programs load while they run (pthread_cancel does), beside what they name.
 LOADED = ["libgcc_s.so.1"]
@@ -85,6 +90,11 @@ def prepare_userland(sets, update=False):
         stamp = read_stamp(f"userland-{name}")
         if stamp and stamp.get("format") == FORMAT and not update:
             continue
+        tree = LAB / "qemu-tree"
+        if name == "qemu" and tree.exists():  # what prepare has unpacked for itself
+            write_file(LAB / "userland" / "qemu.cpio", extra_cpio(name, tree))
+            write_stamp("userland-qemu", {"packages": read_stamp("qemu"), "format": FORMAT})
+            continue
         packages = archive.closure([BUSYBOX] if name == "base" else EXTRAS[name])
         if name == "base":
             packages = [p for p in packages if p[0] == BUSYBOX]
@@ -119,6 +129,8 @@ def extra_cpio(name, tree):
             if path.name not in seen:
                 seen.add(path.name)
                 cpio.file(f"lib/x86_64-linux-gnu/{path.name}", path.read_bytes(), 0o755)
+    for inside in DATA.get(name, []):
+        cpio.file(f"share/{name}/{pathlib.Path(inside).name}", (tree / inside).read_bytes())
     loader = (tree / "usr/lib64/ld-linux-x86-64.so.2").read_bytes()
     cpio.file("lib64/ld-linux-x86-64.so.2", loader, 0o755)
     return cpio.bytes()
