@@ -15,6 +15,7 @@
 #include <sys/uio.h>
 
 #include <viommu/base.h>
+#include <viommu/histogram.h>
 #include <viommu/virtq.h>
 
 #ifdef __cplusplus
@@ -212,6 +213,43 @@ struct viommu_device_stats {
 };
 VIOMMU_API void viommu_device_get_stats(const struct viommu_device *dev,
 					struct viommu_device_stats *out);
+
+/*
+ * How requests of the ring went. Latency is from when viommu_device_process() found
+ * the request, or the first of its batch, in the ring (or, at the end of the call
+ * before, saw that it would be left over) to when the reply was published; waiting
+ * for held pages is part of it. A batch is what one call answered. Two readings of
+ * the clock a batch; requests of viommu_device_request() are not in here.
+ */
+struct viommu_device_histograms {
+	struct viommu_histogram latency_ns[VIOMMU_REQUEST_TYPES_NR];
+	struct viommu_histogram batch; /* requests */
+};
+VIOMMU_API void viommu_device_get_histograms(const struct viommu_device *dev,
+					     struct viommu_device_histograms *out);
+
+/* One request that has been answered, or given back unanswered. What its type has
+ * no field for is zero. */
+struct viommu_request_info {
+	uint64_t time_ns;     /* of the reply, by ops.now_ns() */
+	uint64_t duration_ns; /* since it was found, or the reply before it in the
+			       * batch was written */
+	uint64_t start, last, gpa;
+	uint32_t domain, endpoint, flags;
+	uint8_t type;	/* VIRTIO_IOMMU_T_*; 0: unknown */
+	uint8_t status; /* VIRTIO_IOMMU_S_*, if answered */
+	bool answered;	/* else used length 0 */
+	bool parked;	/* its reply waited for held pages */
+};
+/*
+ * From now on `trace` is told of each request, on the control side, just before
+ * its reply is published; NULL: nobody is. It must not call the device, except this
+ * function. Costs one branch a request while nobody is told.
+ */
+VIOMMU_API void viommu_device_set_trace(
+	struct viommu_device *dev,
+	void (*trace)(void *opaque, const struct viommu_request_info *info),
+	void *opaque);
 
 /* The domains and mappings, in order; visiting must not change the device.
  * A visitor that returns false ends the walk. */

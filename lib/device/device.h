@@ -84,8 +84,9 @@ enum park_phase {
 /* The one request whose end is still to come. */
 struct parked {
 	enum park_phase phase;
-	uint8_t type;		   /* VIRTIO_IOMMU_T_* */
+	struct proto_request req;
 	uint64_t since_ns;	   /* when it was parked */
+	uint64_t found_ns;	   /* from_ring: when its batch was found */
 	uint32_t used;		   /* PARK_PUSH: used length */
 	bool from_ring;		   /* else from viommu_device_request() */
 	struct viommu_chain chain; /* from_ring */
@@ -101,6 +102,21 @@ struct device_counters {
 	uint64_t events_sent, parked, config_writes_ignored;
 	/* Written by any thread; atomic. */
 	uint64_t fault[3], events_dropped, events_limited;
+};
+
+/* What one call of viommu_device_process() takes from the request queue. */
+struct batch {
+	uint64_t found_ns; /* when its first request was found; 0: none was yet */
+	uint64_t left_ns;  /* since when requests are known to wait for the next
+			    * batch; 0: not known */
+	uint32_t nr[VIOMMU_REQUEST_TYPES_NR]; /* answered */
+};
+
+struct tracer {
+	void (*fn)(void *opaque,
+		   const struct viommu_request_info *info); /* may be NULL */
+	void *opaque;
+	uint64_t from_ns; /* duration of the next reply starts here */
 };
 
 struct viommu_device {
@@ -119,9 +135,12 @@ struct viommu_device {
 	struct parked parked;
 	bool impatient; /* the last parked request timed out */
 	uint32_t woken; /* wake() was called since the last process; atomic */
+	struct batch batch;
+	struct tracer tracer;
 	struct device_counters counters;
 	struct fault_queue faults;
 	struct viommu_virtq_buf bufs[VIOMMU_VIRTQ_CHAIN_MAX]; /* of the chain at hand */
+	struct viommu_device_histograms histograms;
 };
 
 static inline bool device_negotiated(const struct viommu_device *dev, unsigned feature)
@@ -151,6 +170,23 @@ int request_handle(struct viommu_device *dev, const struct message *msg, uint32_
  */
 int request_finish(struct viommu_device *dev, const struct viommu_ring_mem *mem,
 		   uint32_t *used);
+
+/* The request goes back as it came: used length 0. req NULL: it is not known. */
+void request_unanswered(struct viommu_device *dev, const struct proto_request *req);
+
+/* ---- looking inside ---- */
+
+/* The first request of a batch was found. */
+void batch_open(struct viommu_device *dev);
+/* Replies of the batch, if there is one, were published; `more` is known to wait. */
+void batch_close(struct viommu_device *dev, bool more);
+/* The parked request of the ring was answered. */
+void batch_late(struct viommu_device *dev, const struct parked *p);
+
+/* Tells who traces: a request was answered with `error`, or not at all. req NULL:
+ * it is not known. */
+void trace_request(struct viommu_device *dev, const struct proto_request *req, int error,
+		   bool answered);
 
 /* A ring makes no sense any more, nothing can be reported through it: says so,
  * once. */

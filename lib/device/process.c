@@ -19,6 +19,8 @@ int viommu_device_set_queue(struct viommu_device *dev, unsigned queue,
 	/* the ring the parked request came from is gone, and its reply with it */
 	if (queue == VIOMMU_QUEUE_REQUEST && p->from_ring)
 		request_abandon(dev);
+	if (queue == VIOMMU_QUEUE_REQUEST)
+		dev->batch.left_ns = 0;
 	return 0;
 }
 
@@ -59,8 +61,11 @@ static bool finish_parked(struct viommu_device *dev, unsigned *work)
 		return true;
 	if (!p->from_ring)
 		return false;
-	if (p->phase == PARK_HOLD && request_finish(dev, &vq->mem, &used))
-		return false;
+	if (p->phase == PARK_HOLD) {
+		if (request_finish(dev, &vq->mem, &used))
+			return false;
+		batch_late(dev, p);
+	}
 	p->phase = PARK_NONE;
 	if (!give_back(dev, &chain, used))
 		return false;
@@ -81,8 +86,10 @@ static bool serve_one(struct viommu_device *dev)
 		device_report_broken(dev, VIOMMU_QUEUE_REQUEST);
 	if (r == 0 || r == -EFAULT || r == -EIO)
 		return false;
+	if (!dev->batch.found_ns)
+		batch_open(dev);
 	if (r < 0) { /* a chain that cannot be walked: the driver's mistake */
-		dev->counters.unanswered++;
+		request_unanswered(dev, NULL);
 		return give_back(dev, &chain, 0);
 	}
 	msg.readable = dev->bufs;
@@ -92,6 +99,7 @@ static bool serve_one(struct viommu_device *dev)
 	msg.writable_len = chain.writable_len;
 	if (request_handle(dev, &msg, &used)) {
 		dev->parked.from_ring = true;
+		dev->parked.found_ns = dev->batch.found_ns;
 		dev->parked.chain = chain;
 		return false;
 	}
@@ -116,6 +124,10 @@ static unsigned serve_requests(struct viommu_device *dev, unsigned budget)
 	 * earlier turn could not publish because memory was out of reach. */
 	if (viommu_virtq_publish(vq))
 		work |= VIOMMU_WORK_NOTIFY_REQUEST;
+	if (dev->batch.found_ns)
+		batch_close(dev,
+			    work & VIOMMU_WORK_MORE || (dev->parked.phase != PARK_NONE &&
+							viommu_virtq_has_work(vq)));
 	return work;
 }
 
@@ -197,6 +209,8 @@ int viommu_device_request(struct viommu_device *dev, const struct iovec *in,
 		msg.writable = dev->bufs + in_nr;
 		msg.writable_nr = out_nr;
 		msg.writable_len = add_buffers(dev->bufs + in_nr, out, out_nr);
+		if (unlikely(dev->tracer.fn))
+			dev->tracer.from_ns = dev->ops.now_ns(dev->opaque);
 		r = request_handle(dev, &msg, &used);
 		if (r) {
 			p->in = in;

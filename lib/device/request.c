@@ -12,6 +12,8 @@
 
 /* After a time-out a parked request waits for this part of hold_timeout_ms. */
 #define IMPATIENT_PART 100
+/* In place of the status, in the probe request_end. */
+#define REQUEST_UNANSWERED 255
 
 static int handle_attach(struct viommu_device *dev, const struct proto_request *req)
 {
@@ -28,6 +30,7 @@ static int handle_attach(struct viommu_device *dev, const struct proto_request *
 		return err(ENOENT, "ATTACH: no such endpoint");
 	if (req->domain < dev->cfg.domain_first || req->domain > dev->cfg.domain_last)
 		return err(ERANGE, "ATTACH: domain outside domain_range");
+	(void)PROBE3(attach, req->domain, req->endpoint, req->flags);
 	return space_attach(dev->space, req->domain, req->endpoint,
 			    req->flags & VIRTIO_IOMMU_ATTACH_F_BYPASS);
 }
@@ -35,6 +38,7 @@ static int handle_attach(struct viommu_device *dev, const struct proto_request *
 static int handle_detach(struct viommu_device *dev, const struct proto_request *req)
 {
 	/* DETACH: reserved MUST be ignored */
+	(void)PROBE2(detach, req->domain, req->endpoint);
 	return space_detach(dev->space, req->domain, req->endpoint);
 }
 
@@ -48,6 +52,7 @@ static int handle_map(struct viommu_device *dev, const struct proto_request *req
 		known |= VIRTIO_IOMMU_MAP_F_MMIO;
 	if (req->flags & ~known)
 		return err(EINVAL, "MAP: unknown flag");
+	(void)PROBE5(map, req->domain, req->start, req->last, req->gpa, req->flags);
 	return space_map(dev->space, req->domain, req->start, req->last, req->gpa,
 			 req->flags);
 }
@@ -62,6 +67,7 @@ static int handle_unmap(struct viommu_device *dev, const struct proto_request *r
 		return err(ERANGE, "UNMAP: virt_end < virt_start");
 	/* UNMAP: reserved not zero MAY be INVAL. It is ignored: drivers are
 	 * about that send what was on their stack. */
+	(void)PROBE3(unmap, req->domain, req->start, req->last);
 	return space_unmap(dev->space, req->domain, req->start, req->last, &removed);
 }
 
@@ -80,18 +86,21 @@ static int execute(struct viommu_device *dev, const struct proto_request *req)
 }
 
 /* Counts a reply and tells whoever looks. */
-static void note_reply(struct viommu_device *dev, uint8_t type, int error)
+static void note_reply(struct viommu_device *dev, const struct proto_request *req,
+		       int error)
 {
 	uint8_t status = proto_errno_to_status(error);
 
-	dev->counters.requests[type][status]++;
-	(void)PROBE2(reply, type, status);
+	dev->counters.requests[req->type][status]++;
+	dev->batch.nr[req->type]++;
+	(void)PROBE3(request_end, req->type, req->domain, status);
+	if (unlikely(dev->tracer.fn))
+		trace_request(dev, req, error, true);
 }
 
-static void note_request(struct viommu_device *dev, const struct proto_request *req,
-			 int error)
+static void log_request(struct viommu_device *dev, const struct proto_request *req,
+			int error)
 {
-	(void)PROBE4(request, req, req->type, req->domain, error);
 	if (likely(dev->log.max_level < VIOMMU_LOG_DEBUG))
 		return;
 	log_debug(&dev->log,
@@ -102,10 +111,20 @@ static void note_request(struct viommu_device *dev, const struct proto_request *
 		  (unsigned long long)req->gpa, error);
 }
 
-/* The request goes back as it came: used length 0. */
-static int leave_unanswered(struct viommu_device *dev, uint32_t *used)
+void request_unanswered(struct viommu_device *dev, const struct proto_request *req)
 {
 	dev->counters.unanswered++;
+	dev->batch.nr[0]++;
+	(void)PROBE3(request_end, req ? req->type : 0, req ? req->domain : 0,
+		     REQUEST_UNANSWERED);
+	if (unlikely(dev->tracer.fn))
+		trace_request(dev, req, 0, false);
+}
+
+static int leave_unanswered(struct viommu_device *dev, const struct proto_request *req,
+			    uint32_t *used)
+{
+	request_unanswered(dev, req);
 	*used = 0;
 	return 0;
 }
@@ -119,12 +138,13 @@ static int write_tail(struct message_cursor *at, int error)
 }
 
 /* Remembers where the tail goes: at most as many buffers as it has bytes. */
-static void park(struct viommu_device *dev, const struct message *msg, uint8_t type)
+static void park(struct viommu_device *dev, const struct message *msg,
+		 const struct proto_request *req)
 {
 	struct parked *p = &dev->parked;
 	uint32_t left = PROTO_TAIL_LEN;
 
-	*p = (struct parked){.phase = PARK_HOLD, .type = type};
+	*p = (struct parked){.phase = PARK_HOLD, .req = *req};
 	p->since_ns = dev->ops.now_ns(dev->opaque);
 	for (unsigned i = 0; i < msg->writable_nr && left; i++) {
 		struct viommu_virtq_buf buf = msg->writable[i];
@@ -149,15 +169,15 @@ static int handle_simple(struct viommu_device *dev, const struct message *msg,
 	/* Asked before anything changes: what cannot be answered is not done. */
 	if (!tail &&
 	    (msg->writable_len < PROTO_TAIL_LEN || message_check(msg, PROTO_TAIL_LEN)))
-		return leave_unanswered(dev, used);
+		return leave_unanswered(dev, req, used);
 	if (!error)
 		error = execute(dev, req);
-	note_request(dev, req, error);
+	log_request(dev, req, error);
 	if (error == -EINPROGRESS) {
-		park(dev, msg, req->type);
+		park(dev, msg, req);
 		return error;
 	}
-	note_reply(dev, req->type, error);
+	note_reply(dev, req, error);
 	*used = PROTO_TAIL_LEN;
 	if (likely(tail))
 		proto_encode_tail(tail, error);
@@ -216,7 +236,7 @@ static int handle_probe(struct viommu_device *dev, const struct message *msg,
 	/* PROBE not available: SHOULD NOT write, used length 0 */
 	if (!device_negotiated(dev, VIRTIO_IOMMU_F_PROBE) ||
 	    msg->writable_len < PROTO_TAIL_LEN)
-		return leave_unanswered(dev, used);
+		return leave_unanswered(dev, req, used);
 	if (!error) {
 		ep = space_endpoint_find(dev->space, req->endpoint);
 		if (!ep)
@@ -228,12 +248,12 @@ static int handle_probe(struct viommu_device *dev, const struct message *msg,
 	if (!error)
 		error = r;
 	if (message_check(msg, (uint64_t)room + PROTO_TAIL_LEN))
-		return leave_unanswered(dev, used);
+		return leave_unanswered(dev, req, used);
 	r = write_properties(&at, resv, error ? 0 : resv_nr, room);
 	if (!r)
 		r = write_tail(&at, error);
-	note_request(dev, req, error);
-	note_reply(dev, req->type, error);
+	log_request(dev, req, error);
+	note_reply(dev, req, error);
 	*used = r ? 0 : room + PROTO_TAIL_LEN;
 	return 0;
 }
@@ -246,13 +266,14 @@ int request_handle(struct viommu_device *dev, const struct message *msg, uint32_
 
 	len = message_read(msg, buf, sizeof(buf));
 	if (len < 0)
-		return leave_unanswered(dev, used);
+		return leave_unanswered(dev, NULL, used);
 	error = proto_decode_request(buf, (size_t)len, &req);
 	/* Without a head, or of unknown type: SHOULD NOT write, used length 0 */
 	if (error == -EBADMSG || error == -EOPNOTSUPP) {
 		dev->counters.requests[0][proto_errno_to_status(-EOPNOTSUPP)]++;
-		return leave_unanswered(dev, used);
+		return leave_unanswered(dev, NULL, used);
 	}
+	(void)PROBE3(request_begin, req.type, req.domain, req.endpoint);
 	if (req.type == VIRTIO_IOMMU_T_PROBE)
 		return handle_probe(dev, msg, &req, error, used);
 	return handle_simple(dev, msg, &req, error, used);
@@ -297,7 +318,7 @@ int request_finish(struct viommu_device *dev, const struct viommu_ring_mem *mem,
 
 	if (r)
 		return r;
-	note_reply(dev, p->type, error);
+	note_reply(dev, &p->req, error);
 	/* The buffers were there when the request came; if they are gone by now,
 	 * 0 is what tells the driver. */
 	*used = write_tail(&at, error) ? 0 : PROTO_TAIL_LEN;

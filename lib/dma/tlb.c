@@ -3,6 +3,7 @@
 #include <viommu/proto.h>
 
 #include "base/err.h"
+#include "base/probe.h"
 #include "dma/dma_context.h"
 
 static uint32_t fault_flags(unsigned perm)
@@ -114,6 +115,7 @@ const struct viommu_dma_entry *tlb_fill(struct viommu_dma *dma, uint64_t iova,
 		return NULL;
 	}
 	count(dma->ctx.bypassing ? &dma->fast.served : &dma->ctx.misses);
+	(void)PROBE4(tlb_miss, dma, iova, e->gpa + (iova - e->iova), perm);
 	cache(dma, iova, e);
 	return e;
 }

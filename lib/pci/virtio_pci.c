@@ -5,6 +5,7 @@
 #include "base/compiler.h"
 #include "base/err.h"
 #include "base/log.h"
+#include "base/probe.h"
 #include "pci/virtio_internal.h"
 
 #define ISR_QUEUE  1u
@@ -32,6 +33,7 @@ void viommu_virtio_pci_queue_irq(struct viommu_virtio_pci *vp, unsigned queue)
 	    !(vp->status & STATUS_DRIVER_OK))
 		return;
 	vp->stats.irqs[queue]++;
+	(void)PROBE2(notify, vp->cfg.virtio_id, queue);
 	send_irq(vp, vp->queue[queue].vector, ISR_QUEUE);
 }
 
@@ -110,6 +112,7 @@ static void write_notify(struct viommu_virtio_pci *vp, unsigned offset)
 		return;
 	}
 	vp->stats.kicks[queue]++;
+	(void)PROBE2(kick, vp->cfg.virtio_id, queue);
 	if (vp->ops.notify)
 		vp->ops.notify(vp->opaque, queue);
 }

@@ -102,6 +102,42 @@ static void empty_buffers(void **state)
 	device_kit_done(&f.kit);
 }
 
+static void note_request(void *opaque, const struct viommu_request_info *info)
+{
+	*(struct viommu_request_info *)opaque = *info;
+}
+
+/* Waiting is part of the latency, also for those behind it, and told. */
+static void latency(void **state)
+{
+	struct viommu_device_histograms h;
+	struct viommu_request_info told = {0};
+	struct fixture f;
+
+	(void)state;
+	start(&f, true);
+	viommu_device_set_trace(f.kit.dev, note_request, &told);
+	f.space->hold = true;
+	add_unmap(&f, 2, 1);
+	add_unmap(&f, 3, 1);
+	viommu_device_process(f.kit.dev, 8);
+	viommu_device_get_histograms(f.kit.dev, &h);
+	assert_int_equal(h.latency_ns[VIRTIO_IOMMU_T_UNMAP].nr, 0);
+	assert_int_equal(told.time_ns, 0);
+	f.kit.now_ns += 300000;
+	f.space->hold = false;
+	fake_space_release(f.space);
+	viommu_device_process(f.kit.dev, 1);
+	viommu_device_get_histograms(f.kit.dev, &h);
+	assert_int_equal(h.latency_ns[VIRTIO_IOMMU_T_UNMAP].nr, 2);
+	assert_int_equal(h.latency_ns[VIRTIO_IOMMU_T_UNMAP].sum, 600000);
+	assert_int_equal(told.start, 0x3000);
+	viommu_device_set_trace(f.kit.dev, NULL, NULL);
+	kit_ring_collect(&f.ring);
+	kit_ring_done(&f.ring, &f.kit, VIOMMU_QUEUE_REQUEST);
+	device_kit_done(&f.kit);
+}
+
 static void time_out_is_deverr(void **state)
 {
 	struct fixture f;
@@ -288,6 +324,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(plain_buffers),
 		cmocka_unit_test(empty_buffers),
+		cmocka_unit_test(latency),
 		cmocka_unit_test(time_out_is_deverr),
 		cmocka_unit_test(a_second_time_out_comes_sooner),
 		cmocka_unit_test(order_is_kept),
