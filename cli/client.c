@@ -9,7 +9,9 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "args.h"
 #include "client.h"
+#include "commands.h"
 
 #define TIMEOUT_MS    10000
 #define REPLY_LEN_MAX (8u << 20)
@@ -167,6 +169,48 @@ static bool pick(const glob_t *found, char *path, size_t room, char *error,
 		      "given to viommud",
 		 nr);
 	return false;
+}
+
+unsigned client_find_all(char (*paths)[CLIENT_PATH_LEN], unsigned max)
+{
+	const char *set = getenv("VIOMMU_CONTROL");
+	char pattern[256];
+	glob_t found = {0};
+	unsigned nr = 0;
+	size_t i;
+
+	if (set && set[0] && strlen(set) < CLIENT_PATH_LEN && max) {
+		memcpy(paths[0], set, strlen(set) + 1);
+		return 1;
+	}
+	snprintf(pattern, sizeof(pattern), "%s/viommu-*/control.sock",
+		 client_runtime_base());
+	glob(pattern, 0, NULL, &found);
+	for (i = 0; i < found.gl_pathc && nr < max; i++) {
+		const char *path = found.gl_pathv[i];
+
+		if (strlen(path) < CLIENT_PATH_LEN && answers(path))
+			memcpy(paths[nr++], path, strlen(path) + 1);
+	}
+	globfree(&found);
+	return nr;
+}
+
+int client_open_or_find(struct client *client, const char *command, const char *path)
+{
+	char found[CLIENT_PATH_LEN], error[256];
+
+	if (!path) {
+		if (!client_find(found, sizeof(found), error, sizeof(error))) {
+			args_refuse(command, "%s", error);
+			return STATUS_FAILED;
+		}
+		path = found;
+	}
+	if (client_open(client, path))
+		return STATUS_OK;
+	args_refuse(command, "%s", client->error);
+	return STATUS_FAILED;
 }
 
 bool client_find(char *path, size_t room, char *error, size_t error_room)

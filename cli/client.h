@@ -27,6 +27,15 @@ json_t *client_call(struct client *client, json_t *request);
  */
 bool client_find(char *path, size_t room, char *error, size_t error_room);
 
+/* Opens the one at path, or the one that can be found (NULL). STATUS_OK, or
+ * STATUS_FAILED with a message to standard error. */
+int client_open_or_find(struct client *client, const char *command, const char *path);
+
+/* Paths of all that answer, of $VIOMMU_CONTROL or of this user's `viommu run`; at
+ * most max are written. Result: how many. */
+#define CLIENT_PATH_LEN 256
+unsigned client_find_all(char (*paths)[CLIENT_PATH_LEN], unsigned max);
+
 /* The folder under which `viommu run` makes its own. */
 const char *client_runtime_base(void);
 

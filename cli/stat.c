@@ -15,7 +15,8 @@ static const char stat_help[] =
 "Usage: viommu stat [--json] [--watch] [--control PATH]\n"
 "\n"
 "Shows what a running viommud has counted: domains, mappings, requests by kind and\n"
-"status, faults, translations, messages and kicks, how well watching the rings pays.\n"
+"status, how long they took, faults, translations, messages and kicks, how well\n"
+"watching the rings pays.\n"
 "\n"
 "  --control PATH  as given to viommud; left out: that of the only `viommu run`\n"
 "  --json          the counters as JSON (docs/control-protocol.md), faults included\n"
@@ -49,24 +50,6 @@ struct options {
 	const char *control, *interval;
 	bool json, watch, help;
 };
-
-/* Opens the socket that was named or can be found. */
-static int open_client(const char *command, const char *path, struct client *client)
-{
-	char found[256], error[256];
-
-	if (!path) {
-		if (!client_find(found, sizeof(found), error, sizeof(error))) {
-			args_refuse(command, "%s", error);
-			return STATUS_FAILED;
-		}
-		path = found;
-	}
-	if (client_open(client, path))
-		return STATUS_OK;
-	args_refuse(command, "%s", client->error);
-	return STATUS_FAILED;
-}
 
 static json_t *call(struct client *client, const char *command)
 {
@@ -151,7 +134,7 @@ int command_stat(int argc, char **argv)
 			    rest.item[0]);
 		return STATUS_USE;
 	}
-	status = open_client("stat", options.control, &client);
+	status = client_open_or_find(&client, "stat", options.control);
 	if (status)
 		return status;
 	status = show_all(&options, &client);
@@ -209,7 +192,7 @@ static int run_control(const char *path, const struct args_rest *rest)
 			json_decref(request);
 			return STATUS_USE;
 		}
-	status = open_client("control", path, &client);
+	status = client_open_or_find(&client, "control", path);
 	if (status) {
 		json_decref(request);
 		return status;

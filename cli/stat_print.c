@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause OR GPL-2.0-only */
 #include <string.h>
 
+#include "histogram.h"
 #include "stat_print.h"
 
 static long long number(json_t *object, const char *key)
@@ -13,18 +14,6 @@ static const char *text(json_t *object, const char *key)
 	const char *s = json_string_value(json_object_get(object, key));
 
 	return s ? s : "-";
-}
-
-static void print_bytes(FILE *out, double bytes)
-{
-	static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB"};
-	unsigned i = 0;
-
-	while (bytes >= 1024 && i < 5) {
-		bytes /= 1024;
-		i++;
-	}
-	fprintf(out, i ? "%.1f %s" : "%.0f %s", bytes, units[i]);
 }
 
 /* The statuses of a request type that are not ok. */
@@ -61,6 +50,56 @@ static void print_requests(FILE *out, json_t *requests)
 	if (number(requests, "unanswered"))
 		fprintf(out, "%-10s %12lld\n", "unanswered",
 			number(requests, "unanswered"));
+}
+
+static void print_times(FILE *out, const char *name, json_t *json)
+{
+	char p50[FORMAT_LEN], p90[FORMAT_LEN], p99[FORMAT_LEN], max[FORMAT_LEN];
+	char bars[HISTOGRAM_BARS_LEN], from[FORMAT_LEN];
+	struct histogram h = {0};
+
+	histogram_read(json, &h);
+	if (!h.nr)
+		return;
+	histogram_bars(&h, format_utf8(), bars);
+	fprintf(out, "%-10s %12llu %8s %8s %8s %8s  %7s %s\n", name,
+		(unsigned long long)h.nr, format_ns(histogram_at(&h, 500), p50),
+		format_ns(histogram_at(&h, 900), p90),
+		format_ns(histogram_at(&h, 990), p99), format_ns(h.max, max),
+		format_ns(h.bucket[0].from, from), bars);
+}
+
+static void print_batch(FILE *out, json_t *json)
+{
+	char bars[HISTOGRAM_BARS_LEN];
+	struct histogram h = {0};
+
+	histogram_read(json, &h);
+	if (!h.nr)
+		return;
+	histogram_bars(&h, format_utf8(), bars);
+	fprintf(out, "%-10s %12llu %8llu %8llu %8llu %8llu  %7llu %s\n", "batch size",
+		(unsigned long long)h.nr, (unsigned long long)histogram_at(&h, 500),
+		(unsigned long long)histogram_at(&h, 900),
+		(unsigned long long)histogram_at(&h, 990), (unsigned long long)h.max,
+		(unsigned long long)h.bucket[0].from, bars);
+}
+
+/* From when a request was found to its reply; a bar is a power of two. */
+static void print_latency(FILE *out, json_t *iommu)
+{
+	json_t *latency = json_object_get(iommu, "latency_ns"), *one;
+	const char *type;
+
+	if (!json_object_size(latency))
+		return;
+	fprintf(out, "\n%-10s %12s %8s %8s %8s %8s  %7s\n", "latency", "nr", "p50", "p90",
+		"p99", "max", "from");
+	json_object_foreach(latency, type, one)
+	{
+		print_times(out, type, one);
+	}
+	print_batch(out, json_object_get(iommu, "batch"));
 }
 
 static void print_faults_line(FILE *out, json_t *faults)
@@ -185,14 +224,14 @@ void stat_print(FILE *out, json_t *stat)
 {
 	json_t *iommu = json_object_get(stat, "iommu");
 	json_t *endpoints = json_object_get(stat, "endpoints");
+	char bytes[FORMAT_LEN];
 
 	fprintf(out,
 		"viommud %s, up %.1f s: %lld domains, %lld endpoints, %lld mappings of ",
 		text(stat, "version"), (double)number(stat, "uptime_ms") / 1e3,
 		number(iommu, "domains"), number(iommu, "endpoints"),
 		number(iommu, "mappings"));
-	print_bytes(out, (double)number(iommu, "mapped_bytes"));
-	fputc('\n', out);
+	fprintf(out, "%s\n", format_bytes((double)number(iommu, "mapped_bytes"), bytes));
 	print_faults_line(out, json_object_get(iommu, "faults"));
 	if (number(iommu, "parked"))
 		fprintf(out,
@@ -200,6 +239,7 @@ void stat_print(FILE *out, json_t *stat)
 			"vain\n",
 			number(iommu, "parked"), number(iommu, "hold_timeouts"));
 	print_requests(out, json_object_get(iommu, "requests"));
+	print_latency(out, iommu);
 	print_endpoints(out, endpoints);
 	print_sockets(out, iommu, endpoints);
 	print_threads(out, iommu, json_object_get(stat, "threads"));

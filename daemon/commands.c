@@ -92,6 +92,59 @@ static json_t *run_faults(struct server *server, json_t *request, struct problem
 	return faults_json(&server->host.faults, limit, now_ns());
 }
 
+/* Absent: *out stays. */
+static bool get_filter_texts(json_t *request, struct trace_filter *filter,
+			     struct problem *problem)
+{
+	const char *text;
+
+	if (json_object_get(request, "types")) {
+		text = get_text(request, "types", "map,unmap,fault", problem);
+		if (!text || !trace_parse_types(text, filter, problem))
+			return false;
+	}
+	if (json_object_get(request, "status")) {
+		text = get_text(request, "status", "failed", problem);
+		if (!text || !trace_parse_status(text, &filter->status, problem))
+			return false;
+	}
+	return true;
+}
+
+static json_t *run_trace(struct server *server, json_t *request, struct problem *problem)
+{
+	struct trace_filter filter = {
+		.types = (1u << VIOMMU_REQUEST_TYPES_NR) - 1,
+		.faults = true,
+		.status = TRACE_ANY_STATUS,
+	};
+
+	filter.one_domain = json_object_get(request, "domain") != NULL;
+	filter.one_endpoint = json_object_get(request, "endpoint") != NULL;
+	if (!get_number(request, "domain", UINT32_MAX, &filter.domain, problem) ||
+	    !get_number(request, "endpoint", UINT32_MAX, &filter.endpoint, problem) ||
+	    !get_filter_texts(request, &filter, problem))
+		return NULL;
+	/* A fault has no domain and no status. */
+	if ((filter.one_domain || filter.status != TRACE_ANY_STATUS) &&
+	    !json_object_get(request, "types"))
+		filter.faults = false;
+	if (!server_trace(server, &filter, problem))
+		return NULL;
+	return json_pack("{s:I,s:I}", "now_ns", (json_int_t)now_ns(), "wall_ns",
+			 (json_int_t)wall_ns());
+}
+
+static json_t *run_trace_stop(struct server *server, json_t *request,
+			      struct problem *problem)
+{
+	(void)request;
+	if (traces_end(&server->traces, server->client))
+		return json_object();
+	problem_set(problem, "this connection has no trace");
+	return NULL;
+}
+
 static json_t *run_version(struct server *server, json_t *request,
 			   struct problem *problem)
 {
@@ -229,6 +282,9 @@ static const struct command commands[] = {
 	{"domains", run_domains, "", "domains with endpoints and sums of mappings"},
 	{"mappings", run_mappings, "domain skip limit", "mappings, at most limit (100)"},
 	{"faults", run_faults, "limit", "the latest faults, oldest first"},
+	{"trace", run_trace, "types status domain endpoint",
+	 "requests and faults as they happen, one line each, until trace-stop"},
+	{"trace-stop", run_trace_stop, "", "no more of them"},
 	{"log-level", run_log_level, "level", "error, warn, info or debug"},
 	{"poll", run_poll, "us threads",
 	 "how long rings are watched: \"auto\" or microseconds; threads: \"iommu\", "
@@ -289,16 +345,18 @@ static bool check_keys(const struct command *command, json_t *request,
 	return true;
 }
 
-json_t *commands_execute(void *opaque, const char *command, json_t *request,
-			 struct problem *problem)
+json_t *commands_execute(void *opaque, unsigned client, const char *command,
+			 json_t *request, struct problem *problem)
 {
+	struct server *server = opaque;
 	unsigned i;
 
+	server->client = client;
 	for (i = 0; i < COMMANDS_NR; i++)
 		if (!strcmp(commands[i].name, command)) {
 			if (!check_keys(&commands[i], request, problem))
 				return NULL;
-			return commands[i].run(opaque, request, problem);
+			return commands[i].run(server, request, problem);
 		}
 	problem_set(problem, "there is no command \"%.32s\"; try {\"command\": \"help\"}",
 		    command);

@@ -6,7 +6,7 @@
 #include "server.h"
 
 /* A control_fn; opaque is a struct server. */
-json_t *commands_execute(void *opaque, const char *command, json_t *request,
-			 struct problem *problem);
+json_t *commands_execute(void *opaque, unsigned client, const char *command,
+			 json_t *request, struct problem *problem);
 
 #endif

@@ -11,6 +11,8 @@
 
 /* Requests of one client in a turn, so that none starves the others. */
 #define REQUESTS_PER_TURN 8
+/* Events are taken in pieces of this many bytes. */
+#define EVENTS_LEN 16384
 
 struct client {
 	int fd;	     /* -1: the place is free */
@@ -24,9 +26,7 @@ struct client {
 struct control {
 	char path[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
 	int fd;
-	control_fn *execute;
-	void *opaque;
-	struct log *log;
+	struct control_config config; /* path is not ours */
 	struct client clients[DAEMON_CLIENTS_MAX];
 };
 
@@ -85,9 +85,7 @@ bool control_create(const struct control_config *config, struct control **out,
 		return problem_set(problem, "out of memory");
 	memcpy(control->path, path, strlen(path) + 1);
 	control->fd = -1;
-	control->execute = config->execute;
-	control->opaque = config->opaque;
-	control->log = config->log;
+	control->config = *config;
 	for (i = 0; i < DAEMON_CLIENTS_MAX; i++)
 		control->clients[i].fd = -1;
 	if (!listen_at(control, config->mode, problem)) {
@@ -100,8 +98,11 @@ bool control_create(const struct control_config *config, struct control **out,
 	return true;
 }
 
-static void drop(struct client *client)
+static void drop(struct control *control, struct client *client)
 {
+	if (control->config.gone)
+		control->config.gone(control->config.opaque,
+				     (unsigned)(client - control->clients));
 	close(client->fd);
 	free(client->out);
 	client->fd = -1;
@@ -120,7 +121,7 @@ void control_destroy(struct control *control)
 		return;
 	for (i = 0; i < DAEMON_CLIENTS_MAX; i++)
 		if (control->clients[i].fd >= 0)
-			drop(&control->clients[i]);
+			drop(control, &control->clients[i]);
 	close(control->fd);
 	unlink(control->path);
 	free(control);
@@ -129,7 +130,7 @@ void control_destroy(struct control *control)
 /* ---- replies ---- */
 
 /* Sends what the socket takes now. */
-static void flush(struct client *client)
+static void flush(struct control *control, struct client *client)
 {
 	ssize_t n;
 
@@ -138,7 +139,7 @@ static void flush(struct client *client)
 			 client->out_len - client->out_sent, MSG_NOSIGNAL);
 		if (n < 0) {
 			if (errno != EAGAIN && errno != EINTR)
-				drop(client);
+				drop(control, client);
 			return;
 		}
 		client->out_sent += (size_t)n;
@@ -146,28 +147,28 @@ static void flush(struct client *client)
 	client->out_len = 0;
 	client->out_sent = 0;
 	if (client->ending)
-		drop(client);
+		drop(control, client);
 }
 
-/* Appends a line. A client that lets replies pile up is disconnected. */
-static void put_line(struct control *control, struct client *client, const char *text)
+/* Appends text. A client that lets replies pile up is disconnected. */
+static void put(struct control *control, struct client *client, const char *text,
+		size_t len)
 {
-	size_t len = strlen(text), need = client->out_len + len + 1;
+	size_t need = client->out_len + len;
 	char *out;
 
 	if (need > DAEMON_REPLY_BACKLOG_LEN_MAX) {
-		log_write(control->log, VIOMMU_LOG_WARN,
+		log_write(control->config.log, VIOMMU_LOG_WARN,
 			  "control: a client does not read its replies; disconnected");
-		drop(client);
+		drop(control, client);
 		return;
 	}
 	out = realloc(client->out, need);
 	if (!out) {
-		drop(client);
+		drop(control, client);
 		return;
 	}
 	memcpy(out + client->out_len, text, len);
-	out[need - 1] = '\n';
 	client->out = out;
 	client->out_len = need;
 }
@@ -189,10 +190,41 @@ static void reply(struct control *control, struct client *client, json_t *id,
 	text = json_dumps(line, JSON_COMPACT | JSON_PRESERVE_ORDER);
 	json_decref(line);
 	if (text)
-		put_line(control, client, text);
+		put(control, client, text, strlen(text));
 	else
-		drop(client);
+		drop(control, client);
+	if (client->fd >= 0)
+		put(control, client, "\n", 1);
 	free(text);
+}
+
+/* ---- events ---- */
+
+static void push_to(struct control *control, struct client *client)
+{
+	unsigned index = (unsigned)(client - control->clients);
+	char buf[EVENTS_LEN];
+	size_t len;
+
+	while (client->fd >= 0 && !client->ending &&
+	       client->out_len < DAEMON_EVENT_BACKLOG_LEN) {
+		len = control->config.events(control->config.opaque, index, buf,
+					     sizeof(buf));
+		if (!len)
+			break;
+		put(control, client, buf, len);
+		if (client->fd >= 0)
+			flush(control, client);
+	}
+}
+
+void control_push(struct control *control)
+{
+	unsigned i;
+
+	for (i = 0; i < DAEMON_CLIENTS_MAX; i++)
+		if (control->clients[i].fd >= 0)
+			push_to(control, &control->clients[i]);
 }
 
 /* ---- requests ---- */
@@ -216,8 +248,9 @@ static void execute(struct control *control, struct client *client, const char *
 	else if (id && !json_is_integer(id) && !json_is_string(id))
 		problem_set(&problem, "\"id\" is neither a number nor a string");
 	else
-		result = control->execute(control->opaque, json_string_value(command),
-					  request, &problem);
+		result = control->config.execute(
+			control->config.opaque, (unsigned)(client - control->clients),
+			json_string_value(command), request, &problem);
 	if (id && !json_is_integer(id) && !json_is_string(id))
 		id = NULL;
 	reply(control, client, id, result, problem.text);
@@ -263,14 +296,14 @@ static void receive(struct control *control, struct client *client)
 		if (n < 0 && (errno == EAGAIN || errno == EINTR))
 			return;
 		if (n <= 0) {
-			drop(client);
+			drop(control, client);
 			return;
 		}
 		client->in_len += (size_t)n;
 	}
 	take_lines(control, client);
 	if (client->fd >= 0)
-		flush(client);
+		flush(control, client);
 }
 
 /* ---- clients ---- */
@@ -325,9 +358,9 @@ static void serve_client(struct control *control, struct client *client, short r
 {
 	if (client->out_len) {
 		if (revents & (POLLERR | POLLHUP))
-			drop(client);
+			drop(control, client);
 		else if (revents & POLLOUT)
-			flush(client);
+			flush(control, client);
 	} else if (revents) {
 		receive(control, client);
 	}
@@ -336,7 +369,7 @@ static void serve_client(struct control *control, struct client *client, short r
 	       memchr(client->in, '\n', client->in_len)) {
 		take_lines(control, client);
 		if (client->fd >= 0)
-			flush(client);
+			flush(control, client);
 	}
 }
 

@@ -6,6 +6,7 @@
 
 #include "faults.h"
 #include "json.h"
+#include "names.h"
 
 void faults_init(struct faults *faults)
 {
@@ -48,16 +49,30 @@ unsigned faults_get(struct faults *faults, struct fault *out, unsigned max)
 	return nr;
 }
 
-static const char *reason_name(uint32_t reason)
+uint64_t faults_nr(struct faults *faults)
 {
-	switch (reason) {
-	case VIRTIO_IOMMU_FAULT_R_DOMAIN:
-		return "domain"; /* attached to none */
-	case VIRTIO_IOMMU_FAULT_R_MAPPING:
-		return "mapping"; /* no mapping that allows it */
-	default:
-		return "unknown";
+	uint64_t nr;
+
+	lock(faults);
+	nr = faults->nr;
+	unlock(faults);
+	return nr;
+}
+
+bool faults_next(struct faults *faults, uint64_t *at, struct fault *out, uint64_t *missed)
+{
+	uint64_t behind;
+
+	lock(faults);
+	behind = faults->nr - *at;
+	if (behind > DAEMON_FAULTS_KEPT) {
+		*missed += behind - DAEMON_FAULTS_KEPT;
+		*at += behind - DAEMON_FAULTS_KEPT;
 	}
+	if (behind)
+		*out = faults->kept[*at % DAEMON_FAULTS_KEPT];
+	unlock(faults);
+	return behind;
 }
 
 static json_t *fault_json(const struct fault *fault, uint64_t now_ns)
@@ -71,7 +86,7 @@ static json_t *fault_json(const struct fault *fault, uint64_t now_ns)
 	json_put(one, "age_ms",
 		 now_ns > fault->time_ns ? (now_ns - fault->time_ns) / 1000000 : 0);
 	json_put(one, "endpoint", fault->endpoint);
-	json_object_set_new(one, "reason", json_string(reason_name(fault->reason)));
+	json_object_set_new(one, "reason", json_string(name_reason(fault->reason)));
 	json_object_set_new(one, "access", json_string(access));
 	if (fault->flags & VIRTIO_IOMMU_FAULT_F_ADDRESS)
 		json_object_set_new(one, "address", json_address(fault->address));

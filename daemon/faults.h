@@ -4,6 +4,7 @@
 #define DAEMON_FAULTS_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include <jansson.h>
@@ -28,6 +29,13 @@ void faults_init(struct faults *faults);
 void faults_add(struct faults *faults, const struct fault *fault);
 /* The latest max of them, oldest first; number written. */
 unsigned faults_get(struct faults *faults, struct fault *out, unsigned max);
+
+/* Faults recorded ever: the number of the next one. */
+uint64_t faults_nr(struct faults *faults);
+/* Fault number *at, or the oldest one kept after it: then *at moves on to it and
+ * *missed counts those passed over. false: there is none yet. */
+bool faults_next(struct faults *faults, uint64_t *at, struct fault *out,
+		 uint64_t *missed);
 
 /* A new reference: [{"age_ms": 12, "endpoint": 32, "address": "0x1000", ...}] */
 json_t *faults_json(struct faults *faults, unsigned max, uint64_t now_ns);

@@ -14,6 +14,7 @@
 #include "function.h"
 #include "loop.h"
 #include "settings.h"
+#include "trace.h"
 
 struct iommu;
 
@@ -38,6 +39,10 @@ struct viommu_endpoint *iommu_port_endpoint(const struct iommu_port *port);
 void iommu_want_reset(struct iommu *iommu, struct iommu_port *port);
 
 /* ---- looking inside ---- */
+
+/* Begins to tell a trace of requests; traces outlive the IOMMU. */
+void iommu_trace(struct iommu *iommu, struct traces *traces, unsigned place,
+		 const struct trace_filter *filter);
 
 /* New references. NULL: out of memory. */
 json_t *iommu_stat(struct iommu *iommu);

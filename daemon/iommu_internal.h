@@ -11,6 +11,7 @@
 
 #include "function.h"
 #include "loop.h"
+#include "trace.h"
 
 struct iommu_port {
 	struct viommu_endpoint *endpoint;
@@ -33,6 +34,7 @@ struct iommu {
 	atomic_bool woken;	   /* the device asked for a turn */
 	atomic_bool resets_wanted; /* some port's reset_wanted is set */
 	struct iommu_port *ports;
+	struct traces *traces; /* NULL before the first one */
 };
 
 #endif

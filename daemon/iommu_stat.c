@@ -6,15 +6,7 @@
 #include "iommu.h"
 #include "iommu_internal.h"
 #include "json.h"
-
-static const char *const request_names[VIOMMU_REQUEST_TYPES_NR] = {
-	"unknown", "attach", "detach", "map", "unmap", "probe",
-};
-
-/* In the order of VIRTIO_IOMMU_S_*. */
-static const char *const status_names[VIOMMU_STATUS_NR] = {
-	"ok", "ioerr", "unsupp", "deverr", "inval", "range", "noent", "fault", "nomem",
-};
+#include "names.h"
 
 /* {"map": {"total": 7, "ok": 6, "inval": 1}, ...}; zeroes are left out. */
 static json_t *requests_json(const struct viommu_device_stats *stats)
@@ -29,11 +21,11 @@ static json_t *requests_json(const struct viommu_device_stats *stats)
 		for (status = 0; status < VIOMMU_STATUS_NR; status++) {
 			total += stats->requests[type][status];
 			if (stats->requests[type][status])
-				json_put(one, status_names[status],
+				json_put(one, name_status(status),
 					 stats->requests[type][status]);
 		}
 		json_put(one, "total", total);
-		json_object_set_new(all, request_names[type], one);
+		json_object_set_new(all, name_request(type), one);
 	}
 	json_put(all, "unanswered", stats->unanswered);
 	return all;
@@ -66,8 +58,22 @@ static void put_device(json_t *out, const struct viommu_device_stats *stats)
 	json_put(out, "config_writes_ignored", stats->config_writes_ignored);
 }
 
+/* {"map": {...}}; types of which there was none are left out. */
+static json_t *latency_json(const struct viommu_device_histograms *h)
+{
+	json_t *out = json_object();
+	unsigned type;
+
+	for (type = 0; type < VIOMMU_REQUEST_TYPES_NR; type++)
+		if (h->latency_ns[type].nr)
+			json_object_set_new(out, name_request(type),
+					    json_histogram(&h->latency_ns[type]));
+	return out;
+}
+
 json_t *iommu_stat(struct iommu *iommu)
 {
+	struct viommu_device_histograms histograms;
 	struct viommu_virtio_pci_stats virtio;
 	struct viommu_device_stats device;
 	json_t *out = json_object();
@@ -76,6 +82,9 @@ json_t *iommu_stat(struct iommu *iommu)
 	viommu_virtio_pci_get_stats(iommu->virtio, &virtio);
 	json_object_set_new(out, "id", json_string(iommu->function.name));
 	put_device(out, &device);
+	viommu_device_get_histograms(iommu->device, &histograms);
+	json_object_set_new(out, "latency_ns", latency_json(&histograms));
+	json_object_set_new(out, "batch", json_histogram(&histograms.batch));
 	json_object_set_new(out, "queues", json_virtio_queues(&virtio, VIOMMU_QUEUES_NR));
 	json_object_set_new(out, "socket", json_socket(&iommu->function));
 	json_object_set_new(out, "poll", json_loop(iommu->loop));

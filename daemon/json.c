@@ -19,6 +19,30 @@ json_t *json_address(uint64_t address)
 	return json_string(text);
 }
 
+json_t *json_histogram(const struct viommu_histogram *h)
+{
+	json_t *out = json_object(), *buckets = json_array();
+	uint64_t from, to;
+	unsigned i;
+
+	json_put(out, "nr", h->nr);
+	json_put(out, "sum", h->sum);
+	json_put(out, "max", h->max);
+	for (i = 0; i < VIOMMU_HISTOGRAM_BUCKETS; i++) {
+		if (!h->bucket[i])
+			continue;
+		from = viommu_histogram_first(i);
+		to = viommu_histogram_first(i + 1) - 1;
+		if (i + 1 == VIOMMU_HISTOGRAM_BUCKETS && to < h->max)
+			to = h->max;
+		json_array_append_new(buckets, json_pack("[I,I,I]", (json_int_t)from,
+							 (json_int_t)to,
+							 (json_int_t)h->bucket[i]));
+	}
+	json_object_set_new(out, "buckets", buckets);
+	return out;
+}
+
 json_t *json_virtio_queues(const struct viommu_virtio_pci_stats *stats, unsigned nr)
 {
 	json_t *queues = json_array(), *one;

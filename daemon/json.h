@@ -5,6 +5,7 @@
 
 #include <jansson.h>
 
+#include <viommu/histogram.h>
 #include <viommu/virtio_pci.h>
 
 #include "function.h"
@@ -14,6 +15,10 @@
 void json_put(json_t *object, const char *key, uint64_t value);
 /* Addresses are strings, "0xfee00000": not every reader has 64-bit numbers. */
 json_t *json_address(uint64_t address);
+
+/* {"nr": 7, "sum": 90, "max": 30, "buckets": [[8, 9, 5], [28, 31, 2]]}: from, to
+ * (included) and how many. */
+json_t *json_histogram(const struct viommu_histogram *h);
 
 /* [{"kicks": 1, "irqs": 2}, ...] */
 json_t *json_virtio_queues(const struct viommu_virtio_pci_stats *stats, unsigned nr);

@@ -27,6 +27,14 @@
 #define DAEMON_LIST_MAX	   4096u
 #define DAEMON_FAULTS_KEPT 256u
 
+/* Traces at a time: one more is refused. Requests one holds that were not read yet,
+ * and bytes of events that wait for a client: what is more is dropped and counted. */
+#define DAEMON_TRACES_MAX	 4u
+#define DAEMON_TRACE_EVENTS	 8192u
+#define DAEMON_EVENT_BACKLOG_LEN (64u << 10)
+/* Between two looks at the traces, in ms; only while there are some. */
+#define DAEMON_TRACE_TICK_MS 20
+
 /* What the main thread waits for a worker thread to answer, in ms. */
 #define DAEMON_CALL_TIMEOUT_MS 3000u
 

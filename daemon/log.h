@@ -23,5 +23,7 @@ void log_write(struct log *log, enum viommu_log_level level, const char *fmt, ..
 
 /* Monotonic time. */
 uint64_t now_ns(void);
+/* As the wall has it, since 1970. */
+uint64_t wall_ns(void);
 
 #endif

@@ -87,6 +87,8 @@ static bool open_control(struct program *program, struct problem *problem)
 	struct control_config config = {.path = program->settings->control,
 					.mode = program->settings->socket_mode,
 					.execute = commands_execute,
+					.events = server_events,
+					.gone = server_client_gone,
 					.opaque = program->server,
 					.log = &program->log};
 
@@ -147,6 +149,7 @@ static void serve(struct program *program)
 {
 	struct pollfd fds[2 + CONTROL_FDS_MAX];
 	unsigned nr;
+	bool tracing;
 
 	while (!program->server->stopping) {
 		fds[0] = (struct pollfd){.fd = program->signal_fd, .events = POLLIN};
@@ -155,8 +158,11 @@ static void serve(struct program *program)
 		nr = 2;
 		if (program->control)
 			nr += control_fds(program->control, fds + 2);
-		if (poll(fds, nr, -1) < 0)
+		tracing = program->control && traces_any(&program->server->traces);
+		if (poll(fds, nr, tracing ? DAEMON_TRACE_TICK_MS : -1) < 0)
 			continue;
+		if (tracing)
+			control_push(program->control);
 		if (fds[0].revents)
 			break;
 		if ((fds[1].revents & POLLIN) && vm_has_gone(program))

@@ -151,6 +151,7 @@ void server_destroy(struct server *server)
 		loop_destroy(server->loops[i]);
 	loop_destroy(server->iommu_loop);
 	host_close(&server->host);
+	traces_free(&server->traces);
 	free(server);
 }
 

@@ -22,7 +22,9 @@ struct server {
 	struct iommu *iommu;
 	struct served *served[DAEMON_ENDPOINTS_MAX];
 	unsigned served_nr;
-	bool stopping; /* a client asked for the end */
+	struct traces traces;
+	unsigned client; /* who asked, while a command is executed */
+	bool stopping;	 /* a client asked for the end */
 };
 
 /* Makes everything, opens files, no sockets yet. settings and log outlive the
@@ -53,6 +55,13 @@ bool server_control(struct server *server, const char *id, const char *verb,
 bool server_set_poll(struct server *server, const char *which,
 		     const struct poll_settings *poll, struct problem *problem);
 void server_set_log_level(struct server *server, enum viommu_log_level level);
+
+/* The asking client gets events from now on. */
+bool server_trace(struct server *server, const struct trace_filter *filter,
+		  struct problem *problem);
+/* For struct control_config. */
+size_t server_events(void *opaque, unsigned client, char *buf, size_t room);
+void server_client_gone(void *opaque, unsigned client);
 
 /* New references, or NULL with the problem. */
 json_t *server_stat(struct server *server, struct problem *problem);

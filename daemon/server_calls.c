@@ -18,6 +18,9 @@ struct task {
 	struct mapping_query query;
 	struct endpoint_settings settings;
 	struct poll_settings poll;
+	struct trace_filter filter;
+	unsigned place;		 /* of the trace */
+	struct trace_ring *ring; /* the same, once it is filled */
 	char verb[DAEMON_NAME_LEN], args[DAEMON_VALUE_LEN];
 	json_t *json; /* ask's answer */
 	bool ok;      /* run's answer */
@@ -39,6 +42,8 @@ static void drop_task(void *arg)
 {
 	struct task *task = arg;
 
+	if (task->ring)
+		atomic_store(&task->ring->wanted, false);
 	json_decref(task->json);
 	free(task);
 }
@@ -230,6 +235,56 @@ json_t *server_mappings(struct server *server, const struct mapping_query *query
 		task->query = *query;
 	}
 	return call_json(task, problem);
+}
+
+/* ---- traces ---- */
+
+static bool run_trace(struct task *task)
+{
+	struct traces *traces = &task->server->traces;
+
+	iommu_trace(task->server->iommu, traces, task->place, &task->filter);
+	task->ring = &traces->ring[task->place];
+	/* What an earlier reader left: until the task is done nobody reads it. */
+	atomic_store(&task->ring->tail, atomic_load(&task->ring->head));
+	return true;
+}
+
+bool server_trace(struct server *server, const struct trace_filter *filter,
+		  struct problem *problem)
+{
+	int place = traces_find_place(&server->traces, server->client, problem);
+	struct task *task = NULL;
+
+	if (place < 0)
+		return false;
+	if (filter->types) {
+		task = new_task(server, server->iommu_loop);
+		if (task) {
+			task->run = run_trace;
+			task->place = (unsigned)place;
+			task->filter = *filter;
+		}
+		if (!call_bool(task, problem))
+			return false;
+	}
+	traces_begin(&server->traces, (unsigned)place, server->client, filter,
+		     &server->host.faults);
+	return true;
+}
+
+size_t server_events(void *opaque, unsigned client, char *buf, size_t room)
+{
+	struct server *server = opaque;
+
+	return traces_take(&server->traces, client, &server->host.faults, buf, room);
+}
+
+void server_client_gone(void *opaque, unsigned client)
+{
+	struct server *server = opaque;
+
+	traces_end(&server->traces, client);
 }
 
 /* ---- changing ---- */

@@ -16,13 +16,14 @@ static char path[64];
 static struct log log_to_nowhere;
 static struct control *control;
 
-static json_t *execute(void *opaque, const char *command, json_t *request,
-		       struct problem *problem)
+static json_t *execute(void *opaque, unsigned client, const char *command,
+		       json_t *request, struct problem *problem)
 {
 	char *big;
 	json_t *result;
 
 	(void)opaque;
+	(void)client;
 	if (!strcmp(command, "echo"))
 		return json_incref(json_object_get(request, "text"));
 	if (!strcmp(command, "big")) {
