@@ -24,7 +24,7 @@ struct walk {
 /* PRPs cannot have too many pieces: each is a page. */
 static uint16_t piece_status(int r)
 {
-	return r == -E2BIG ? NVME_INVALID_SGL_COUNT | NVME_DNR : NVME_DATA_TRANSFER_ERROR;
+	return r == -E2BIG ? NVME_INVALID_SGL_COUNT : NVME_DATA_TRANSFER_ERROR;
 }
 
 static uint16_t flush_run(struct walk *w)
@@ -166,7 +166,7 @@ static uint16_t walk_sgl_segment(struct walk *w, struct nvme_sgl *d, bool *more)
 		/* Empty ones describe nothing: without a limit a segment of 4 GiB
 		 * would keep us busy. */
 		if (w->sgl_nr++ >= NVME_SGL_ENTRIES_MAX)
-			return NVME_INVALID_SGL_COUNT | NVME_DNR;
+			return NVME_INVALID_SGL_COUNT;
 		if (viommu_dma_read(w->n->dma, iova + i * sizeof(*d), d, sizeof(*d)))
 			return NVME_DATA_TRANSFER_ERROR;
 		if (sgl_is_segment(d)) {
@@ -194,7 +194,7 @@ static uint16_t walk_sgl(struct walk *w)
 			return status;
 	}
 	if (more)
-		return NVME_INVALID_SGL_COUNT | NVME_DNR;
+		return NVME_INVALID_SGL_COUNT;
 	return w->left ? NVME_SGL_LENGTH_INVALID : NVME_OK;
 }
 
@@ -208,9 +208,12 @@ static uint16_t walk(struct walk *w)
 	if (!w->left)
 		return NVME_OK;
 	if (w->left > NVME_TRANSFER_MAX || kind > 2 || (kind && !w->n->opt.sgl))
-		return NVME_INVALID_FIELD;
+		return NVME_FIELD_REFUSED;
 	status = kind ? walk_sgl(w) : walk_prp(w);
-	return status ? status : flush_run(w);
+	if (!status)
+		status = flush_run(w);
+	/* Wrong lists stay wrong; pages may be mapped by the next time. */
+	return status && status != NVME_DATA_TRANSFER_ERROR ? status | NVME_DNR : status;
 }
 
 uint16_t nvme_data_hold(struct nvme *n, struct nvme_request *rq, uint32_t len,

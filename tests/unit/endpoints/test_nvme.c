@@ -495,13 +495,13 @@ static void prp_lists_are_checked(void **state)
 	host_prp(&h, &cmd, 0, 32 * 512);
 	assert_int_equal(host_command(&h, 1, cmd, NULL), 0);
 	list[1] |= htole64(8);
-	assert_int_equal(host_command(&h, 1, cmd, NULL), NVME_PRP_OFFSET_INVALID);
+	assert_int_equal(host_command(&h, 1, cmd, NULL), DNR | NVME_PRP_OFFSET_INVALID);
 	host_prp(&h, &cmd, 0, 32 * 512);
 	cmd.prp2 |= htole64(4);
-	assert_int_equal(host_command(&h, 1, cmd, NULL), NVME_PRP_OFFSET_INVALID);
+	assert_int_equal(host_command(&h, 1, cmd, NULL), DNR | NVME_PRP_OFFSET_INVALID);
 	host_prp(&h, &cmd, 0, 32 * 512);
 	cmd.prp1 |= htole64(2);
-	assert_int_equal(host_command(&h, 1, cmd, NULL), NVME_PRP_OFFSET_INVALID);
+	assert_int_equal(host_command(&h, 1, cmd, NULL), DNR | NVME_PRP_OFFSET_INVALID);
 	/* The list starts at a page's last entry: the rest is on the next page. */
 	host_prp(&h, &cmd, 0, 32 * 512);
 	list[511] = htole64(guest_iova(h.g, HOST_LIST) + 4096);
@@ -549,11 +549,11 @@ static void sgls_describe_the_same_data(void **state)
 	assert_memory_equal(at + 4000, at + 0x100000 + 32768, 96);
 
 	list[5].len = htole32(95);
-	assert_int_equal(host_command(&h, 1, cmd, NULL), NVME_SGL_LENGTH_INVALID);
+	assert_int_equal(host_command(&h, 1, cmd, NULL), DNR | NVME_SGL_LENGTH_INVALID);
 	list[5] = sgl(0, 96, 5);
-	assert_int_equal(host_command(&h, 1, cmd, NULL), NVME_SGL_TYPE_INVALID);
+	assert_int_equal(host_command(&h, 1, cmd, NULL), DNR | NVME_SGL_TYPE_INVALID);
 	list[0] = sgl(guest_iova(h.g, HOST_LIST), 32, NVME_SGL_SEGMENT);
-	assert_int_equal(host_command(&h, 1, cmd, NULL), NVME_INVALID_SGL_SEGMENT);
+	assert_int_equal(host_command(&h, 1, cmd, NULL), DNR | NVME_INVALID_SGL_SEGMENT);
 	/* A chain of segments without end. */
 	list[0] = sgl(guest_iova(h.g, HOST_LIST), 16, NVME_SGL_SEGMENT);
 	cmd.sgl = list[0];
