@@ -771,6 +771,95 @@ static void reset_under_load_leaves_nothing(void **state)
 	host_destroy(&h);
 }
 
+/* ---- limits ---- */
+
+#define DEEP_SQ 0x10000u /* bytes of a submission queue of 1024 entries */
+#define DEEP_CQ 0x4000u
+
+static uint16_t deep_queue(struct host *h, uint8_t opcode, unsigned id, uint64_t at,
+			   uint32_t len)
+{
+	struct nvme_cmd cmd = {
+		.opcode = opcode,
+		.cdw10 = htole32(id | (len - 1) << 16),
+		.cdw11 = htole32(1 | (opcode == NVME_ADMIN_CREATE_SQ ? id << 16 : 0)),
+		.prp1 = htole64(guest_iova(h->g, at))};
+
+	return host_command(h, 0, cmd, NULL);
+}
+
+/* Fills the last queue pair with flushes and takes the completions. */
+static void fill_deep_queue(struct host *h, unsigned id, uint64_t sq, uint64_t cq,
+			    unsigned round)
+{
+	const struct nvme_cmd cmd = {.opcode = NVME_IO_FLUSH, .nsid = htole32(1)};
+	uint32_t first = round * (NVME_QUEUE_LEN_MAX - 1), there = 0, at = 0;
+
+	for (uint32_t i = 0; i < NVME_QUEUE_LEN_MAX - 1; i++) {
+		at = (first + i) % NVME_QUEUE_LEN_MAX;
+		memcpy((uint8_t *)guest_at(h->g, sq) + at * 64, &cmd, 64);
+	}
+	at = (at + 1) % NVME_QUEUE_LEN_MAX;
+	guest_set_reg(h->g, 0, NVME_REG_DBS + id * 8, 4, at);
+	guest_run(h->g, 1000);
+	for (uint32_t i = 0; i < NVME_QUEUE_LEN_MAX - 1; i++) {
+		uint32_t entry = (first + i) % NVME_QUEUE_LEN_MAX;
+		unsigned pass = (first + i) / NVME_QUEUE_LEN_MAX;
+		uint8_t status = ((uint8_t *)guest_at(h->g, cq))[entry * 16 + 14];
+
+		there += status == !(pass & 1);
+	}
+	assert_int_equal(there, NVME_QUEUE_LEN_MAX - 1);
+	guest_set_reg(h->g, 0, NVME_REG_DBS + id * 8 + 4, 4, at);
+}
+
+static void queues_may_be_many_and_deep(void **state)
+{
+	struct host h = host_create(true, "backend=mem,size=8M,queues=64");
+	const unsigned last = NVME_IO_QUEUES_MAX;
+	uint64_t at = HOST_DATA;
+
+	(void)state;
+	assert_int_equal(guest_reg(h.g, 0, NVME_REG_CAP, 8) & 0xffff,
+			 NVME_QUEUE_LEN_MAX - 1);
+	for (unsigned id = 1; id <= last; id++, at += DEEP_SQ + DEEP_CQ) {
+		assert_int_equal(deep_queue(&h, NVME_ADMIN_CREATE_CQ, id, at + DEEP_SQ,
+					    NVME_QUEUE_LEN_MAX),
+				 0);
+		assert_int_equal(
+			deep_queue(&h, NVME_ADMIN_CREATE_SQ, id, at, NVME_QUEUE_LEN_MAX),
+			0);
+	}
+	assert_int_equal(deep_queue(&h, NVME_ADMIN_CREATE_CQ, last + 1, at, 16),
+			 DNR | NVME_QID_INVALID);
+	at -= DEEP_SQ + DEEP_CQ;
+	assert_int_equal(admin(&h, NVME_ADMIN_DELETE_SQ, last, 0, NULL), 0);
+	assert_int_equal(
+		deep_queue(&h, NVME_ADMIN_CREATE_SQ, last, at, NVME_QUEUE_LEN_MAX + 1),
+		DNR | NVME_QUEUE_SIZE_INVALID);
+	assert_int_equal(
+		deep_queue(&h, NVME_ADMIN_CREATE_SQ, last, at, NVME_QUEUE_LEN_MAX), 0);
+	for (unsigned round = 0; round < 3; round++)
+		fill_deep_queue(&h, last, at, at + DEEP_SQ, round);
+	host_destroy(&h);
+}
+
+static void the_error_log_keeps_the_newest(void **state)
+{
+	struct host h = make();
+
+	(void)state;
+	for (unsigned i = 0; i <= NVME_ERROR_LOG_NR; i++)
+		assert_int_equal(host_rw(&h, NVME_IO_READ, (1 << 20) + i, 1, 0),
+				 DNR | NVME_LBA_RANGE);
+	assert_int_equal(get_log(&h, NVME_LOG_ERROR, NVME_NSID_ALL), 0);
+	assert_int_equal(page32(&h, 0), NVME_ERROR_LOG_NR + 1);
+	assert_int_equal(page32(&h, 16), (1 << 20) + NVME_ERROR_LOG_NR);
+	/* The page that was asked for has 512 bytes: eight entries. */
+	assert_int_equal(page32(&h, 7 * 64), NVME_ERROR_LOG_NR + 1 - 7);
+	host_destroy(&h);
+}
+
 static void options_are_checked(void **state)
 {
 	static const char *const bad[] = {
@@ -825,6 +914,8 @@ int main(void)
 		cmocka_unit_test(shadow_doorbells_replace_the_register),
 		cmocka_unit_test(wrong_doorbells_are_an_event),
 		cmocka_unit_test(reset_under_load_leaves_nothing),
+		cmocka_unit_test(queues_may_be_many_and_deep),
+		cmocka_unit_test(the_error_log_keeps_the_newest),
 		cmocka_unit_test(options_are_checked),
 	};
 
