@@ -3,6 +3,7 @@
 
 import time
 
+from labkit import LabError
 from viommud import Daemon
 
 IMAGE_LEN = 64 << 20
@@ -75,3 +76,71 @@ def plug_rounds(vm, daemon, rounds):
             if after != before:
                 return f"round {number}: {before} domains before {name}, {after} after"
     return ""
+
+
+class ManyDaemon(Daemon):
+    """A viommud with 32 endpoints: 24 behind a port each, 8 in one slot."""
+
+    KINDS = ("nvme,backend=mem,size=16M", "blk,backend=mem,size=16M", "dmatest")
+    PORTS, FUNCTIONS, MOST = 24, 8, 64
+
+    def __init__(self, *options):
+        super().__init__(*options)
+        made = [(f"e{i}", self.KINDS[i % 3], (i + 1) << 8) for i in range(self.PORTS)]
+        made += [(f"e{self.PORTS + i}", self.KINDS[1 + i % 2], 0x10 << 3 | i)
+                 for i in range(self.FUNCTIONS)]
+        self.made = made
+        self.argv = self.argv[:self.argv.index("--endpoint")] + list(options)
+        for name, kind, ep in made:
+            self.argv += ["--endpoint", f"{kind},id={name},ep={ep:#x}"]
+        self.SLOTS = dict.fromkeys(["iommu", *(name for name, _, _ in made)])
+
+    @property
+    def devices(self):
+        ports = [f"root-port:port{i}@{8 + i // 8:x}.{i % 8}" for i in range(self.PORTS)]
+        wheres = [f"port{i}" for i in range(self.PORTS)]
+        wheres += [f"10.{i}" for i in range(self.FUNCTIONS)]
+        return [f"vfio-user:{self.folder}/iommu.sock@3", *ports] + [
+            f"vfio-user:{self.folder}/{name}.sock@{where}"
+            for (name, _, _), where in zip(self.made, wheres)]
+
+    @property
+    def params(self):
+        tests = sum(kind == "dmatest" for _, kind, _ in self.made)
+        return {"modules": "nvme", "tests": tests, "disks": len(self.made) - tests,
+                "groups": self.PORTS + 1}
+
+    def weight(self):
+        """(resident KiB, threads) of the process."""
+        status = dict(line.split(":", 1) for line in
+                      open(f"/proc/{self.process.pid}/status", encoding="ascii"))
+        return int(status["VmRSS"].split()[0]), int(status["Threads"])
+
+    def fill(self):
+        """Adds endpoints up to the most there may be, and one more; "" or a problem."""
+        for i in range(len(self.made), self.MOST):
+            self.ask("add-endpoint", endpoint=f"blk,id=e{i},ep={0x4000 + i},backend=null,size=1M")
+        try:
+            self.ask("add-endpoint", endpoint="dmatest,id=more,ep=0x5000")
+        except LabError as error:
+            if f"there are {self.MOST} endpoints, the most" not in str(error):
+                return str(error)
+        else:
+            return f"{self.MOST + 1} endpoints were taken"
+        found = [each["id"] for each in self.ask("endpoints")]
+        return "" if found == [f"e{i}" for i in range(self.MOST)] else f"stat lists {found}"
+
+
+
+
+class TwoDisks(Daemon):
+    """A viommud with a virtio disk and an NVMe controller, each on a file."""
+
+    SLOTS = {"iommu": 3, "disk": 4, "dma": 5, "nvme": 6}
+
+    def __init__(self, *options):
+        super().__init__(*options)
+        image = self.folder / "nvme.img"
+        with image.open("wb") as file:
+            file.truncate(IMAGE_LEN)
+        self.argv += ["--endpoint", f"nvme,id=nvme,ep=0x30,path={image}"]
