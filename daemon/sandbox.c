@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "sandbox.h"
+#include "sandbox_extra.h"
 
 #define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
 
@@ -126,7 +127,7 @@ static const int io_calls[] = {
 /* What a library may try and can live without. */
 static const int refused_calls[] = {
 	SCMP_SYS(open),	    SCMP_SYS(openat),	  SCMP_SYS(openat2),
-	SCMP_SYS(readlink), SCMP_SYS(readlinkat),
+	SCMP_SYS(readlink), SCMP_SYS(readlinkat), SCMP_SYS(statx),
 };
 
 /* Of user-mode networking, sockets apart. */
@@ -245,6 +246,9 @@ static int add_rules(scmp_filter_ctx filter, unsigned needs)
 	if (!r)
 		r = add_all(filter, SCMP_ACT_ALLOW, io_calls, ARRAY_LEN(io_calls));
 	if (!r)
+		r = add_all(filter, SCMP_ACT_ALLOW, sandbox_extra_calls,
+			    sandbox_extra_calls_nr);
+	if (!r)
 		r = add_all(filter, SCMP_ACT_ERRNO(EACCES), refused_calls,
 			    ARRAY_LEN(refused_calls));
 	if (!r)
@@ -324,6 +328,7 @@ bool sandbox_filter(int log_fd, unsigned needs, struct problem *problem)
 		seccomp_release(filter);
 		return false;
 	}
+	sandbox_extra_prepare();
 	r = add_rules(filter, needs);
 	if (!r)
 		r = seccomp_load(filter);

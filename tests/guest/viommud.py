@@ -40,7 +40,7 @@ class Daemon:
 
     SLOTS = {"iommu": 3, "disk": 4, "dma": 5}
 
-    def __init__(self, *options, iommu="", disk="", kind="blk"):
+    def __init__(self, *options, iommu="", disk="", kind="blk", program=None):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="viommud-"))
         self.log = self.folder / "log"
         if not disk:
@@ -48,7 +48,7 @@ class Daemon:
             with image.open("wb") as file:
                 file.truncate(DISK_LEN)
             disk = f"file={image}"
-        self.argv = [str(binary()), "--socket-dir", str(self.folder),
+        self.argv = [str(program or binary()), "--socket-dir", str(self.folder),
                      "--control", str(self.folder / "control"),
                      "--iommu", ",".join(filter(None, ["id=iommu", iommu])),
                      "--endpoint", f"{kind},id=disk,ep=0x20,{disk}",
