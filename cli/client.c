@@ -109,13 +109,39 @@ static json_t *take_result(struct client *client, json_t *reply)
 	return result;
 }
 
+/* The first byte of a request, with the descriptors. */
+static bool send_fds(int fd, const char *text, const int *fds, unsigned nr)
+{
+	_Alignas(struct cmsghdr) char space[CMSG_SPACE(CLIENT_FDS_MAX * sizeof(int))] = {
+		0};
+	struct iovec iov = {(void *)text, 1};
+	struct msghdr msg = {.msg_iov = &iov,
+			     .msg_iovlen = 1,
+			     .msg_control = space,
+			     .msg_controllen = CMSG_SPACE(nr * sizeof(int))};
+	struct cmsghdr *head = CMSG_FIRSTHDR(&msg);
+
+	head->cmsg_level = SOL_SOCKET;
+	head->cmsg_type = SCM_RIGHTS;
+	head->cmsg_len = CMSG_LEN(nr * sizeof(int));
+	memcpy(CMSG_DATA(head), fds, nr * sizeof(int));
+	return sendmsg(fd, &msg, MSG_NOSIGNAL) == 1;
+}
+
 json_t *client_call(struct client *client, json_t *request)
+{
+	return client_call_with(client, request, NULL, 0);
+}
+
+json_t *client_call_with(struct client *client, json_t *request, const int *fds,
+			 unsigned nr)
 {
 	char *text = json_dumps(request, JSON_COMPACT), *line = NULL;
 	json_t *reply = NULL;
 
 	json_decref(request);
-	if (text && send_all(client->fd, text, strlen(text)) &&
+	if (text && (!nr || send_fds(client->fd, text, fds, nr)) &&
+	    send_all(client->fd, text + (nr > 0), strlen(text) - (nr > 0)) &&
 	    send_all(client->fd, "\n", 1))
 		line = receive_line(client->fd);
 	free(text);

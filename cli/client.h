@@ -20,6 +20,10 @@ void client_close(struct client *client);
 /* Sends a request (consumed) and waits up to 10 s. A new reference to the
  * result, or NULL: see error. */
 json_t *client_call(struct client *client, json_t *request);
+/* The same, passing nr <= CLIENT_FDS_MAX descriptors; they stay the caller's. */
+#define CLIENT_FDS_MAX 4u
+json_t *client_call_with(struct client *client, json_t *request, const int *fds,
+			 unsigned nr);
 
 /*
  * Where the control socket is when nobody says: $VIOMMU_CONTROL, or that of the

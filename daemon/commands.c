@@ -200,6 +200,55 @@ static json_t *run_poll(struct server *server, json_t *request, struct problem *
 				    &poll, problem));
 }
 
+/* The value of a parameter, in "key=value,key=value"; NULL: absent. */
+static char *find_param(char *params, const char *key)
+{
+	size_t len = strlen(key);
+
+	for (char *p = params; *p; p++) {
+		if (!strncmp(p, key, len) && p[len] == '=')
+			return p + len + 1;
+		/* Past the comma that ends the value; two are one of its own. */
+		while (*p && (*p != ',' || p[1] == ','))
+			p += *p == ',' ? 2 : 1;
+		if (!*p)
+			break;
+	}
+	return NULL;
+}
+
+/*
+ * fd=0 is the first descriptor that came with the request, whatever its number is
+ * here: a client must not name one of viommud's own.
+ */
+static bool name_descriptors(struct endpoint_settings *settings, json_t *list,
+			     struct problem *problem)
+{
+	char *value = find_param(settings->params, "fd"), *rest, text[64];
+	unsigned i, nr = (unsigned)json_array_size(list);
+	size_t len, used = 0;
+
+	if (!value && !nr)
+		return true;
+	rest = value ? value + strcspn(value, ",") : NULL;
+	for (i = 0; i < nr; i++)
+		used += (size_t)snprintf(
+			text + used, sizeof(text) - used, "%s%d", i ? "+" : "",
+			(int)json_integer_value(json_array_get(list, i)));
+	len = rest ? strlen(rest) + 1 : 0;
+	if (!nr || !rest || strncmp(value, nr == 2 ? "0+1" : "0", nr == 2 ? 3 : 1) ||
+	    rest != value + (nr == 2 ? 3 : 1) || nr > 2 ||
+	    (strcmp(settings->type, "blk") && strcmp(settings->type, "nvme")) ||
+	    (size_t)(value - settings->params) + used + len > sizeof(settings->params))
+		return problem_set(problem,
+				   "endpoint %s: a disk takes fd=0 with one "
+				   "descriptor, fd=0+1 with two",
+				   settings->id);
+	memmove(value + used, rest, len);
+	memcpy(value, text, used);
+	return true;
+}
+
 static json_t *run_add(struct server *server, json_t *request, struct problem *problem)
 {
 	const char *text = get_text(request, "endpoint",
@@ -208,6 +257,8 @@ static json_t *run_add(struct server *server, json_t *request, struct problem *p
 
 	if (!text || !settings_endpoint(&settings, "endpoint", text, problem) ||
 	    !settings_validate_endpoint(&settings, problem) ||
+	    !name_descriptors(&settings, json_object_get(request, "descriptors"),
+			      problem) ||
 	    !server_add(server, &settings, problem))
 		return NULL;
 	return json_pack("{s:s}", "socket",
@@ -289,7 +340,8 @@ static const struct command commands[] = {
 	{"poll", run_poll, "us threads",
 	 "how long rings are watched: \"auto\" or microseconds; threads: \"iommu\", "
 	 "\"endpoints\" or \"all\""},
-	{"add-endpoint", run_add, "endpoint", "as after --endpoint"},
+	{"add-endpoint", run_add, "endpoint descriptors",
+	 "as after --endpoint; fd=0 for a file that is passed"},
 	{"remove-endpoint", run_remove, "endpoint", "by its id"},
 	{"endpoint-control", run_control, "endpoint verb args",
 	 "a command of the endpoint's own, e.g. resize with size=20G"},

@@ -21,6 +21,8 @@ struct client {
 	char in[DAEMON_REQUEST_LEN_MAX + 1]; /* one byte more than a line may have */
 	char *out;			     /* replies not yet sent; owned */
 	size_t out_len, out_sent;
+	int passed[DAEMON_PASSED_MAX]; /* descriptors not yet used; owned */
+	unsigned passed_nr;
 };
 
 struct control {
@@ -98,12 +100,23 @@ bool control_create(const struct control_config *config, struct control **out,
 	return true;
 }
 
+/* Closes the first nr of the descriptors that came. */
+static void close_passed(struct client *client, unsigned nr)
+{
+	for (unsigned i = 0; i < nr; i++)
+		close(client->passed[i]);
+	client->passed_nr -= nr;
+	memmove(client->passed, client->passed + nr,
+		client->passed_nr * sizeof(client->passed[0]));
+}
+
 static void drop(struct control *control, struct client *client)
 {
 	if (control->config.gone)
 		control->config.gone(control->config.opaque,
 				     (unsigned)(client - control->clients));
 	close(client->fd);
+	close_passed(client, client->passed_nr);
 	free(client->out);
 	client->fd = -1;
 	client->ending = false;
@@ -229,12 +242,35 @@ void control_push(struct control *control)
 
 /* ---- requests ---- */
 
+/* "descriptors": N becomes the list of the N that came first; how many were
+ * taken. Commands never see a number that a client made up. */
+static bool take_descriptors(struct client *client, json_t *request, unsigned *nr,
+			     struct problem *problem)
+{
+	json_t *value = json_object_get(request, "descriptors"), *list;
+	json_int_t want = json_integer_value(value);
+
+	if (!value)
+		return true;
+	if (!json_is_integer(value) || want < 1 || want > client->passed_nr)
+		return problem_set(problem,
+				   "\"descriptors\" is how many descriptors come with "
+				   "the request; %u came",
+				   client->passed_nr);
+	list = json_array();
+	for (*nr = 0; *nr < want; ++*nr)
+		json_array_append_new(list, json_integer(client->passed[*nr]));
+	json_object_set_new(request, "descriptors", list);
+	return true;
+}
+
 static void execute(struct control *control, struct client *client, const char *text,
 		    size_t len)
 {
 	struct problem problem = {0};
 	json_error_t error;
 	json_t *request, *command, *id, *result = NULL;
+	unsigned passed = 0;
 
 	request = json_loadb(text, len, JSON_REJECT_DUPLICATES, &error);
 	id = json_object_get(request, "id");
@@ -247,10 +283,11 @@ static void execute(struct control *control, struct client *client, const char *
 				      "{\"command\": \"help\"}");
 	else if (id && !json_is_integer(id) && !json_is_string(id))
 		problem_set(&problem, "\"id\" is neither a number nor a string");
-	else
+	else if (take_descriptors(client, request, &passed, &problem))
 		result = control->config.execute(
 			control->config.opaque, (unsigned)(client - control->clients),
 			json_string_value(command), request, &problem);
+	close_passed(client, passed);
 	if (id && !json_is_integer(id) && !json_is_string(id))
 		id = NULL;
 	reply(control, client, id, result, problem.text);
@@ -286,13 +323,57 @@ static void take_lines(struct control *control, struct client *client)
 	}
 }
 
+/* Keeps the descriptors of a message. false: there are too many. */
+static bool keep_passed(struct client *client, struct msghdr *msg)
+{
+	const struct cmsghdr *head;
+	bool room = !(msg->msg_flags & MSG_CTRUNC);
+	unsigned nr, i;
+	int fd;
+
+	for (head = CMSG_FIRSTHDR(msg); head; head = CMSG_NXTHDR(msg, (void *)head)) {
+		if (head->cmsg_level != SOL_SOCKET || head->cmsg_type != SCM_RIGHTS)
+			continue;
+		nr = (unsigned)((head->cmsg_len - CMSG_LEN(0)) / sizeof(fd));
+		for (i = 0; i < nr; i++) {
+			memcpy(&fd, CMSG_DATA(head) + i * sizeof(fd), sizeof(fd));
+			if (client->passed_nr < DAEMON_PASSED_MAX) {
+				client->passed[client->passed_nr++] = fd;
+			} else {
+				close(fd);
+				room = false;
+			}
+		}
+	}
+	return room;
+}
+
+/* As recv(2). */
+static ssize_t receive_bytes(struct control *control, struct client *client)
+{
+	_Alignas(struct cmsghdr) char space[CMSG_SPACE(DAEMON_PASSED_MAX * sizeof(int))];
+	struct iovec iov = {client->in + client->in_len,
+			    sizeof(client->in) - client->in_len};
+	struct msghdr msg = {.msg_iov = &iov,
+			     .msg_iovlen = 1,
+			     .msg_control = space,
+			     .msg_controllen = sizeof(space)};
+	ssize_t n = recvmsg(client->fd, &msg, MSG_CMSG_CLOEXEC);
+
+	if (n < 0 || keep_passed(client, &msg))
+		return n;
+	log_write(control->config.log, VIOMMU_LOG_WARN,
+		  "control: a client passes more than %u descriptors; disconnected",
+		  DAEMON_PASSED_MAX);
+	return 0;
+}
+
 static void receive(struct control *control, struct client *client)
 {
 	ssize_t n;
 
 	if (client->in_len < sizeof(client->in)) {
-		n = recv(client->fd, client->in + client->in_len,
-			 sizeof(client->in) - client->in_len, 0);
+		n = receive_bytes(control, client);
 		if (n < 0 && (errno == EAGAIN || errno == EINTR))
 			return;
 		if (n <= 0) {

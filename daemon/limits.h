@@ -23,6 +23,9 @@
 #define DAEMON_CLIENTS_MAX	     16u
 #define DAEMON_REQUEST_LEN_MAX	     (16u << 10)
 #define DAEMON_REPLY_BACKLOG_LEN_MAX (4u << 20)
+/* Descriptors that a client has passed and no request has used; with one more it
+ * is disconnected. */
+#define DAEMON_PASSED_MAX 4u
 /* Mappings and faults one reply lists; "more" says that there are others. */
 #define DAEMON_LIST_MAX	   4096u
 #define DAEMON_FAULTS_KEPT 256u

@@ -70,6 +70,7 @@ typedef void block_done_fn(void *opaque, struct block_io *io, int res);
 #define BLOCK_OPTIONS                                                                    \
 	{"backend", "file|mem|null", "where the data is (default: file)"},               \
 		{"path", "PATH", "backend=file: raw image or block device"},             \
+		{"fd", "N", "in place of path: a descriptor viommud was started with"},  \
 		{"size", "SIZE", "backend=mem and null: capacity, e.g. 1G"},             \
 		{"cache", "writeback|none",                                              \
 		 "none: O_DIRECT, past the page cache (default: writeback)"},            \

@@ -2,7 +2,9 @@
 /* backend=file: raw images and block devices. */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/fs.h>
+#include <stdlib.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
@@ -22,19 +24,14 @@ static int fail(const struct block *b, const char *what, const char *path)
 			    strerror(e));
 }
 
-/* Looked at before it is opened: opening a FIFO may wait for ever. */
-static int check_type(struct block *b, const char *path)
+static int check_type(struct block *b, const struct stat *st, const char *path)
 {
-	struct stat st;
-
-	if (stat(path, &st))
-		return fail(b, "find", path);
-	if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
+	if (!S_ISREG(st->st_mode) && !S_ISBLK(st->st_mode))
 		return endpoint_err(b->log, EINVAL,
 				    "%s: '%s' is neither a file nor a block device",
 				    b->name, path);
-	b->device = S_ISBLK(st.st_mode);
-	b->info.optimal = b->device ? 0 : (uint32_t)st.st_blksize;
+	b->device = S_ISBLK(st->st_mode);
+	b->info.optimal = b->device ? 0 : (uint32_t)st->st_blksize;
 	return 0;
 }
 
@@ -57,7 +54,7 @@ static int lock(struct block *b, const char *path)
 			    b->name, path);
 }
 
-static void find_dio_alignment(struct block *b, const char *path)
+static void find_dio_alignment(struct block *b)
 {
 	int logical = BLOCK_SECTOR;
 
@@ -67,13 +64,11 @@ static void find_dio_alignment(struct block *b, const char *path)
 #ifdef STATX_DIOALIGN
 	struct statx sx;
 
-	if (!statx(AT_FDCWD, path, 0, STATX_DIOALIGN, &sx) &&
+	if (!statx(b->fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &sx) &&
 	    (sx.stx_mask & STATX_DIOALIGN) && sx.stx_dio_offset_align) {
 		b->dio_mem = sx.stx_dio_mem_align;
 		b->dio_offset = sx.stx_dio_offset_align;
 	}
-#else
-	(void)path;
 #endif
 }
 
@@ -94,7 +89,77 @@ static int open_direct(struct block *b, const char *path, int flags)
 	if (b->buffered_fd < 0)
 		return fail(b, "open", path);
 	b->direct = true;
-	find_dio_alignment(b, path);
+	find_dio_alignment(b);
+	return 0;
+}
+
+static int open_path(struct block *b, const char *path, bool direct)
+{
+	int flags = (b->info.read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC, r;
+	struct stat st;
+
+	/* Looked at before it is opened: opening a FIFO may wait for ever. */
+	if (stat(path, &st))
+		return fail(b, "find", path);
+	r = check_type(b, &st, path);
+	if (r)
+		return r;
+	if (direct)
+		return open_direct(b, path, flags);
+	b->fd = open(path, flags);
+	return b->fd < 0 ? fail(b, "open", path) : 0;
+}
+
+/* ---- descriptors that somebody opened for us ---- */
+
+/* A duplicate, ours; or -EINVAL. */
+static int adopt(struct block *b, const char *text, long fd, int *out)
+{
+	int flags = fd >= 0 && fd <= INT_MAX ? fcntl((int)fd, F_GETFL) : -1, r;
+	struct stat st;
+
+	if (flags < 0 || fstat((int)fd, &st))
+		return endpoint_err(b->log, EINVAL, "%s: fd=%s: there is no such one",
+				    b->name, text);
+	r = check_type(b, &st, text);
+	if (r)
+		return r;
+	if ((flags & O_ACCMODE) != O_RDWR &&
+	    !(b->info.read_only && (flags & O_ACCMODE) == O_RDONLY))
+		return endpoint_err(b->log, EINVAL,
+				    "%s: fd=%s is not open for reading and writing; "
+				    "read-only=on does without writing",
+				    b->name, text);
+	*out = fcntl((int)fd, F_DUPFD_CLOEXEC, 0);
+	return *out < 0 ? fail(b, "duplicate", text) : 0;
+}
+
+/* "N", or with cache=none "N+M": with O_DIRECT, and without. */
+static int take_fds(struct block *b, const char *text, bool direct)
+{
+	char *end;
+	long fd = strtol(text, &end, 10);
+	bool good = end != text && *end == (direct ? '+' : 0);
+	int r = 0;
+
+	if (good)
+		r = adopt(b, text, fd, &b->fd);
+	if (good && !r && direct) {
+		text = end + 1;
+		fd = strtol(text, &end, 10);
+		good = end != text && !*end;
+		r = good ? adopt(b, text, fd, &b->buffered_fd) : 0;
+	}
+	if (!good)
+		return endpoint_err(b->log, EINVAL,
+				    "%s: fd= is one number, or two (fd=5+6) with "
+				    "cache=none",
+				    b->name);
+	if (r || !direct)
+		return r;
+	b->direct = fcntl(b->fd, F_GETFL) & O_DIRECT;
+	if (b->direct)
+		find_dio_alignment(b);
 	return 0;
 }
 
@@ -146,32 +211,25 @@ static const char *const cache_names[] = {"writeback", "none", NULL};
 
 int block_file_open(struct block *b, const struct options *options)
 {
-	const char *path = options_get(options, "path");
-	int flags = (b->info.read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC, r;
+	const char *path = options_get(options, "path"), *fd = options_get(options, "fd");
 	unsigned direct = 0;
+	int r;
 
-	if (!path || !*path)
+	if (!path == !fd || (path && !*path))
 		return endpoint_err(b->log, EINVAL,
-				    "%s: needs path=FILE, or backend=mem or null",
+				    "%s: needs path=FILE (or fd=N), or backend=mem or "
+				    "null",
 				    b->name);
 	r = options_choice(options, "cache", cache_names, &direct);
 	if (!r)
-		r = check_type(b, path);
-	if (r)
-		return r;
-	if (direct) {
-		r = open_direct(b, path, flags);
-	} else {
-		b->fd = open(path, flags);
-		r = b->fd < 0 ? fail(b, "open", path) : 0;
-	}
+		r = path ? open_path(b, path, direct) : take_fds(b, fd, direct);
 	if (!r)
-		r = lock(b, path);
+		r = lock(b, path ? path : fd);
 	if (r)
 		return r;
 	b->info.discard = b->info.zero_unmap = !b->info.read_only;
 	find_block_sizes(b);
-	return take_size(b, path);
+	return take_size(b, path ? path : fd);
 }
 
 void block_file_close(struct block *b)
