@@ -83,6 +83,7 @@ bool function_listen(struct function *function, struct viommu_pci *pci, const ch
 				   "shorter one",
 				   dir, sizeof(path) - 1);
 	config.path = path;
+	config.sealed_only = function->host->sealed_only;
 	r = viommu_vfu_create(&config, pci, function->mem, &ops, function, &memory_alloc,
 			      &function->host->log->sink, &function->vfu);
 	if (r == -EADDRINUSE)
@@ -99,6 +100,12 @@ bool function_listen(struct function *function, struct viommu_pci *pci, const ch
 		return problem_set(problem, "%s: chmod: %s", path, strerror(errno));
 	memcpy(function->path, path, sizeof(path));
 	return true;
+}
+
+void function_refuse(struct function *function, const char *reason)
+{
+	if (function->vfu)
+		viommu_vfu_hang_up(function->vfu, reason);
 }
 
 void function_hang_up(struct function *function)

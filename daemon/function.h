@@ -23,6 +23,7 @@ struct host {
 	struct faults faults;
 	atomic_int clients; /* VMMs connected, over all functions */
 	int gone_fd;	    /* eventfd, written when the last one has gone */
+	bool sealed_only;   /* memory that a VMM could cut off is refused */
 };
 /* Result: 0, or what eventfd(2) gave. */
 int host_init(struct host *host, struct log *log);
@@ -49,7 +50,9 @@ int function_init(struct function *function);
 /* Serves pci on DIR/NAME.sock, open to whom mode says. */
 bool function_listen(struct function *function, struct viommu_pci *pci, const char *dir,
 		     unsigned mode, struct problem *problem);
-/* Ends the connection. The memory stays until function_close(). */
+/* Ends the connection; the next client may come. reason: static. */
+void function_refuse(struct function *function, const char *reason);
+/* Ends the connection for good. The memory stays until function_close(). */
 void function_hang_up(struct function *function);
 void function_close(struct function *function);
 

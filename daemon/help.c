@@ -64,6 +64,8 @@ const char settings_help[] =
 "\n"
 "Safety\n"
 "  --user NAME           become this user once all is open (only as root)\n"
+"  --sealed-only         refuse guest memory that the VMM could cut off later: only\n"
+"                        files sealed against shrinking, as QEMU's memfd is\n"
 "  --no-seccomp          do without the system call filter\n"
 "\n"
 "Other\n"

@@ -400,6 +400,11 @@ void iommu_destroy(struct iommu *iommu)
 	free(iommu);
 }
 
+struct function *iommu_function(struct iommu *iommu)
+{
+	return &iommu->function;
+}
+
 bool iommu_listen(struct iommu *iommu, const char *dir, unsigned mode,
 		  struct problem *problem)
 {

@@ -24,6 +24,8 @@ bool iommu_create(const struct iommu_settings *settings, struct loop *loop,
 /* Endpoints are gone. NULL is allowed. */
 void iommu_destroy(struct iommu *iommu);
 
+/* For function_refuse(), on the IOMMU's thread. */
+struct function *iommu_function(struct iommu *iommu);
 /* Serves DIR/ID.sock. */
 bool iommu_listen(struct iommu *iommu, const char *dir, unsigned mode,
 		  struct problem *problem);

@@ -11,6 +11,7 @@
 #include "commands.h"
 #include "control.h"
 #include "kinds.h"
+#include "lost_memory.h"
 #include "sandbox.h"
 #include "server.h"
 
@@ -22,6 +23,7 @@ struct program {
 	struct server *server;
 	struct control *control; /* NULL: no control socket */
 	int signal_fd;		 /* SIGTERM, SIGINT, SIGHUP */
+	int lost_fd;		 /* guest memory was cut off; -1: not watched */
 };
 
 static int complain(const struct problem *problem, int status)
@@ -113,6 +115,7 @@ static bool set_up(struct program *program, struct problem *problem)
 	const struct settings *settings = program->settings;
 
 	return sandbox_limits(problem) && block_signals(program, problem) &&
+	       lost_memory_watch(&program->lost_fd, problem) &&
 	       server_create(settings, &program->log, &program->server, problem) &&
 	       server_listen(program->server, problem) &&
 	       open_control(program, problem) &&
@@ -145,9 +148,23 @@ static bool vm_has_gone(struct program *program)
 	       !atomic_load(&program->server->host.clients);
 }
 
+/* viommud serves one VM: what its VMM took away is gone for all its devices. */
+static void refuse_vmm(struct program *program)
+{
+	uint64_t count;
+	ssize_t n = read(program->lost_fd, &count, sizeof(count));
+
+	if (n != sizeof(count))
+		return;
+	log_write(&program->log, VIOMMU_LOG_ERROR,
+		  "the VMM has cut off memory of the guest that it had shared; its "
+		  "connections are ended. --sealed-only refuses such memory");
+	server_refuse_all(program->server, "guest memory was cut off");
+}
+
 static void serve(struct program *program)
 {
-	struct pollfd fds[2 + CONTROL_FDS_MAX];
+	struct pollfd fds[3 + CONTROL_FDS_MAX];
 	unsigned nr;
 	bool tracing;
 
@@ -155,9 +172,10 @@ static void serve(struct program *program)
 		fds[0] = (struct pollfd){.fd = program->signal_fd, .events = POLLIN};
 		fds[1] = (struct pollfd){.fd = program->server->host.gone_fd,
 					 .events = POLLIN};
-		nr = 2;
+		fds[2] = (struct pollfd){.fd = program->lost_fd, .events = POLLIN};
+		nr = 3;
 		if (program->control)
-			nr += control_fds(program->control, fds + 2);
+			nr += control_fds(program->control, fds + 3);
 		tracing = program->control && traces_any(&program->server->traces);
 		if (poll(fds, nr, tracing ? DAEMON_TRACE_TICK_MS : -1) < 0)
 			continue;
@@ -167,8 +185,10 @@ static void serve(struct program *program)
 			break;
 		if ((fds[1].revents & POLLIN) && vm_has_gone(program))
 			break;
+		if (fds[2].revents & POLLIN)
+			refuse_vmm(program);
 		if (program->control)
-			control_serve(program->control, fds + 2, nr - 2);
+			control_serve(program->control, fds + 3, nr - 3);
 	}
 	log_write(&program->log, VIOMMU_LOG_INFO, "ending");
 }
@@ -179,6 +199,8 @@ static void clean_up(struct program *program)
 	server_destroy(program->server);
 	if (program->signal_fd >= 0)
 		close(program->signal_fd);
+	if (program->lost_fd >= 0)
+		close(program->lost_fd);
 }
 
 /* Opens what would be opened, except sockets. */
@@ -217,7 +239,7 @@ static int run(struct program *program)
 
 int main(int argc, char **argv)
 {
-	struct program program = {.signal_fd = -1};
+	struct program program = {.signal_fd = -1, .lost_fd = -1};
 	struct problem problem = {0};
 	int status = EXIT_OK;
 

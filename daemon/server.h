@@ -54,6 +54,8 @@ bool server_control(struct server *server, const char *id, const char *verb,
 /* which: "iommu", "endpoints" or "all". */
 bool server_set_poll(struct server *server, const char *which,
 		     const struct poll_settings *poll, struct problem *problem);
+/* Ends all connections; the next VMM may come. reason: static. */
+void server_refuse_all(struct server *server, const char *reason);
 void server_set_log_level(struct server *server, enum viommu_log_level level);
 
 /* The asking client gets events from now on. */

@@ -16,6 +16,7 @@ struct task {
 	json_t *(*ask)(struct task *task); /* NULL: `run` is set instead */
 	bool (*run)(struct task *task);
 	struct mapping_query query;
+	const char *reason; /* static */
 	struct endpoint_settings settings;
 	struct poll_settings poll;
 	struct trace_filter filter;
@@ -401,6 +402,34 @@ bool server_remove(struct server *server, const char *id, struct problem *proble
 		return false;
 	forget(server, served);
 	return call_served(server, server->iommu_loop, served, run_destroy, problem);
+}
+
+static bool run_refuse(struct task *task)
+{
+	function_refuse(task->served ? &task->served->function
+				     : iommu_function(task->server->iommu),
+			task->reason);
+	return true;
+}
+
+void server_refuse_all(struct server *server, const char *reason)
+{
+	struct problem problem = {0};
+	struct served *served;
+	struct task *task;
+
+	/* One more than there are endpoints: the IOMMU. */
+	for (unsigned i = 0; i <= server->served_nr; i++) {
+		served = i ? server->served[i - 1] : NULL;
+		task = new_task(server, served ? served->loop : server->iommu_loop);
+		if (task) {
+			task->served = served;
+			task->reason = reason;
+			task->run = run_refuse;
+		}
+		if (!call_bool(task, &problem))
+			log_write(server->host.log, VIOMMU_LOG_ERROR, "%s", problem.text);
+	}
 }
 
 static bool run_control(struct task *task)

@@ -71,6 +71,7 @@ struct settings {
 	uint32_t threads; /* for endpoints; the IOMMU has one of its own */
 	struct poll_settings poll;
 	enum viommu_log_level log_level;
+	bool sealed_only; /* refuse memory that the VMM could cut off */
 	bool seccomp, exit_with_vm, check, help, version;
 	int ready_fd; /* gets "ready\n" when all sockets listen; -1: none */
 	struct iommu_settings iommu;

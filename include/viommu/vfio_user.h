@@ -82,6 +82,10 @@ VIOMMU_API int viommu_vfu_fd(const struct viommu_vfu *vfu);
  */
 VIOMMU_API int viommu_vfu_process(struct viommu_vfu *vfu, unsigned budget);
 
+/* Ends the connection, if there is one, as a malformed message would; reason: for
+ * people, static. The next client may come. */
+VIOMMU_API void viommu_vfu_hang_up(struct viommu_vfu *vfu, const char *reason);
+
 /* Whether there is a client that has negotiated the protocol. */
 VIOMMU_API bool viommu_vfu_is_connected(const struct viommu_vfu *vfu);
 

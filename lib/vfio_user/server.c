@@ -315,6 +315,16 @@ static unsigned take_turn(struct viommu_vfu *vfu, unsigned budget)
 	return nr;
 }
 
+void viommu_vfu_hang_up(struct viommu_vfu *vfu, const char *reason)
+{
+	if (vfu->conn.fd < 0)
+		return;
+	vfu_drop(vfu, reason);
+	vfu->parked = false;
+	set_more(vfu, false);
+	disconnect(vfu);
+}
+
 int viommu_vfu_process(struct viommu_vfu *vfu, unsigned budget)
 {
 	unsigned seen = take_events(vfu), nr = 0;

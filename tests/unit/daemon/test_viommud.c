@@ -2,6 +2,7 @@
 /* viommud as a program, with a VMM of the test's own. Argument: the program. */
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -247,6 +248,75 @@ static void check_with(struct viommud *d, const char *request, const int *fds,
 	json_decref(reply);
 }
 
+/* guest_fill() by a child: the connection may end before the answer. */
+static void fill_and_forget(struct guest *g, uint64_t iova, uint64_t len)
+{
+	pid_t pid = fork();
+
+	if (!pid) {
+		uint8_t go[4] = {3}; /* FILL */
+		uint64_t args[4] = {iova, 0, len, 0x77};
+
+		vfu_client_write(&g->dma, 0, 0x10, args, 8);
+		vfu_client_write(&g->dma, 0, 0x20, args + 2, 8);
+		vfu_client_write(&g->dma, 0, 0x30, go, 4);
+		_exit(0);
+	}
+	waitpid(pid, NULL, 0);
+}
+
+/* The file behind guest memory is cut off while it is in use. */
+static void memory_is_cut_off(void **state)
+{
+	struct viommud d;
+	struct guest g;
+	unsigned i, round;
+
+	(void)state;
+	viommud_start(&d, program, usual + 1);
+	for (round = 0; round < 2; round++) {
+		guest_start(&g, &d);
+		use(&g);
+		assert_int_equal(guest_map(&g, 1, 0x800000, 0x8fffff, 0x800000, RW),
+				 VIRTIO_IOMMU_S_OK);
+		assert_int_equal(ftruncate(g.memfd, 0x400000), 0);
+		fill_and_forget(&g, 0x800000, 0x100000);
+		for (i = 0; i < 300 && viommud_number(&d, "{\"command\":\"stat\"}",
+						      "result.iommu.mappings");
+		     i++)
+			usleep(10000);
+		assert_true(i < 300); /* the connections were ended */
+		guest_kill(&g);
+	}
+	guest_start(&g, &d);
+	use(&g);
+	guest_kill(&g);
+	end_well(&d, SIGTERM);
+}
+
+static void sealed_only(void **state)
+{
+	static const char *const options[] = {"--sealed-only", "--endpoint",
+					      "dmatest,id=dma,ep=0x28", NULL};
+	struct vfu_client client = {0};
+	int ram = memfd_create("ram", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	struct viommud d;
+	char path[64];
+
+	(void)state;
+	assert_int_equal(ftruncate(ram, 1 << 20), 0);
+	viommud_start(&d, program, options);
+	snprintf(path, sizeof(path), "%s/dma.sock", d.dir);
+	assert_true(vfu_client_connect(&client, path) >= 0);
+	assert_true(vfu_client_version(&client, vfu_client_qemu_json) >= 0);
+	assert_int_equal(vfu_client_dma_map(&client, 0, 1 << 20, ram, 0, 3), -EPERM);
+	assert_int_equal(fcntl(ram, F_ADD_SEALS, F_SEAL_SHRINK), 0);
+	assert_int_equal(vfu_client_dma_map(&client, 0, 1 << 20, ram, 0, 3), 0);
+	vfu_client_close(&client);
+	close(ram);
+	end_well(&d, SIGTERM);
+}
+
 static unsigned fds_of(const struct viommud *d)
 {
 	char path[40];
@@ -417,7 +487,8 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(guards_memory),     cmocka_unit_test(next_vm),
 		cmocka_unit_test(many_requests),     cmocka_unit_test(control),
-		cmocka_unit_test(files_are_passed),  cmocka_unit_test(hot_plug),
+		cmocka_unit_test(files_are_passed),  cmocka_unit_test(memory_is_cut_off),
+		cmocka_unit_test(sealed_only),	     cmocka_unit_test(hot_plug),
 		cmocka_unit_test(ends_with_the_vm),  cmocka_unit_test(many_endpoints),
 		cmocka_unit_test(behind_the_filter),
 	};
