@@ -14,7 +14,7 @@
 
 #define MEM_DISK "backend=mem,size=8M"
 
-static const struct vdisk_shape behind_iommu = {.iommu = true, .indirect = true};
+static const struct vdrv_shape behind_iommu = {.iommu = true, .indirect = true};
 
 /* ---- a disk that answers when it is told to ---- */
 
@@ -84,7 +84,7 @@ static const struct block_engine slow_engine = {
 
 static struct blk *blk_of(struct vdisk *v)
 {
-	return container_of(v->g->ep, struct blk, ep);
+	return container_of(v->drv.g->ep, struct blk, ep);
 }
 
 static struct block *disk(struct vdisk *v)
@@ -92,7 +92,7 @@ static struct block *disk(struct vdisk *v)
 	return blk_of(v)->block;
 }
 
-static struct vdisk *make(const char *options, struct vdisk_shape shape)
+static struct vdisk *make(const char *options, struct vdrv_shape shape)
 {
 	struct vdisk *v = vdisk_create(options, shape);
 
@@ -103,21 +103,21 @@ static struct vdisk *make(const char *options, struct vdisk_shape shape)
 
 static void turn(struct vdisk *v)
 {
-	endpoint_poll(v->g->ep, 64);
+	endpoint_poll(v->drv.g->ep, 64);
 	vdisk_collect(v);
 }
 
 static void send_read(struct vdisk *v, unsigned queue, struct vdisk_req *req,
 		      uint64_t offset)
 {
-	const struct vdisk_part part = {offset, 4096};
+	const struct vdrv_part part = {offset, 4096};
 
 	vdisk_send(v, queue, req, VIRTIO_BLK_T_IN, 0, &part, 1, true);
 }
 
 static uint8_t status(struct vdisk *v, const struct vdisk_req *req)
 {
-	return *(uint8_t *)guest_at(v->g, req->status);
+	return *(uint8_t *)guest_at(v->drv.g, req->status);
 }
 
 /* ---- tests ---- */
@@ -126,7 +126,7 @@ static void completions_come_in_any_order(void **state)
 {
 	(void)state;
 	for (unsigned packed = 0; packed < 2; packed++) {
-		const struct vdisk_shape shape = {.iommu = true, .packed = packed};
+		const struct vdrv_shape shape = {.iommu = true, .packed = packed};
 		struct vdisk *v = make(MEM_DISK, shape);
 		struct vdisk_req reqs[3];
 		struct block_io *first;
@@ -135,8 +135,8 @@ static void completions_come_in_any_order(void **state)
 			send_read(v, 0, &reqs[i], VDISK_DATA + i * 4096);
 		turn(v);
 		assert_int_equal(slow.started, 3);
-		assert_true(endpoint_busy(v->g->ep));
-		assert_int_equal(guest_stat(v->g, "in_flight"), 3);
+		assert_true(endpoint_busy(v->drv.g->ep));
+		assert_int_equal(guest_stat(v->drv.g, "in_flight"), 3);
 		first = block_list_pop(&slow.list);
 		answer(disk(v), 1, 0);
 		turn(v);
@@ -148,7 +148,7 @@ static void completions_come_in_any_order(void **state)
 		assert_int_equal(status(v, &reqs[0]), VIRTIO_BLK_S_IOERR);
 		assert_int_equal(status(v, &reqs[1]), VIRTIO_BLK_S_OK);
 		assert_int_equal(status(v, &reqs[2]), VIRTIO_BLK_S_IOERR);
-		assert_false(endpoint_busy(v->g->ep));
+		assert_false(endpoint_busy(v->drv.g->ep));
 		vdisk_destroy(v);
 	}
 }
@@ -163,7 +163,7 @@ static void what_is_above_the_limit_stays_in_the_ring(void **state)
 		send_read(v, 0, &reqs[i], VDISK_DATA);
 	turn(v);
 	assert_int_equal(slow.started, 4);
-	assert_int_equal(guest_stat(v->g, "in_flight"), 4);
+	assert_int_equal(guest_stat(v->drv.g, "in_flight"), 4);
 	/* One answer, one more taken. */
 	answer(disk(v), 1, 0);
 	turn(v);
@@ -174,7 +174,7 @@ static void what_is_above_the_limit_stays_in_the_ring(void **state)
 	turn(v);
 	for (unsigned i = 0; i < 6; i++)
 		assert_int_equal(status(v, &reqs[i]), VIRTIO_BLK_S_OK);
-	assert_int_equal(guest_stat(v->g, "in_flight_peak"), 4);
+	assert_int_equal(guest_stat(v->drv.g, "in_flight_peak"), 4);
 	vdisk_destroy(v);
 }
 
@@ -183,16 +183,16 @@ static void long_requests_take_several_steps(void **state)
 	struct vdisk *v = make(MEM_DISK, behind_iommu);
 	const unsigned pages = BLK_PIECES_MAX + 10;
 	const uint64_t iova = 0x10000000;
-	struct vdisk_part part;
+	struct vdrv_part part;
 	struct vdisk_req req;
 
 	(void)state;
 	/* Every second page, so that no two pieces are one. */
 	for (unsigned i = 0; i < pages; i++)
-		assert_int_equal(guest_map_at(v->g, iova + i * 4096,
+		assert_int_equal(guest_map_at(v->drv.g, iova + i * 4096,
 					      VDISK_DATA + i * 8192ull, 4096, RW),
 				 0);
-	part = (struct vdisk_part){iova - GUEST_IOVA, pages * 4096};
+	part = (struct vdrv_part){iova - GUEST_IOVA, pages * 4096};
 	vdisk_send(v, 0, &req, VIRTIO_BLK_T_IN, 0, &part, 1, true);
 	for (unsigned i = 0; i < 60 && !req.done; i++) {
 		turn(v);
@@ -210,18 +210,18 @@ static void long_requests_move_the_right_bytes(void **state)
 	struct vdisk *v = vdisk_create(MEM_DISK, behind_iommu);
 	const unsigned pages = BLK_PIECES_MAX * 2 + 10;
 	const uint64_t iova = 0x10000001;
-	uint8_t *ram = guest_at(v->g, VDISK_DATA);
+	uint8_t *ram = guest_at(v->drv.g, VDISK_DATA);
 
 	(void)state;
 	for (unsigned i = 0; i < pages + 1; i++)
-		assert_int_equal(guest_map_at(v->g, (iova & ~4095ull) + i * 4096,
+		assert_int_equal(guest_map_at(v->drv.g, (iova & ~4095ull) + i * 4096,
 					      VDISK_DATA + i * 8192ull, 4096, RW),
 				 0);
 	for (unsigned i = 0; i < (pages + 1) * 8192; i++)
 		ram[i] = (uint8_t)(i * 31 + (i >> 12));
 	assert_int_equal(vdisk_write(v, 0, iova - GUEST_IOVA, pages * 4096), 0);
 	for (unsigned i = 0; i < pages; i++) {
-		uint8_t *back = guest_at(v->g, VDISK_DATA + (7 << 20));
+		uint8_t *back = guest_at(v->drv.g, VDISK_DATA + (7 << 20));
 		uint8_t *from = ram + i * 8192ull;
 
 		if (VDISK_DATA + i * 8192ull + 16384 > VDISK_DATA + (7 << 20))
@@ -245,14 +245,14 @@ static void reset_waits_for_the_disk(void **state)
 		for (unsigned i = 0; i < 3; i++)
 			send_read(v, 0, &reqs[i], VDISK_DATA);
 		turn(v);
-		vdisk_reset(v);
+		vdrv_reset(&v->drv);
 		assert_int_equal(slow.cancels, 3);
 		assert_null(slow.list.first);
-		assert_int_equal(guest_stat(v->g, "in_flight"), 0);
+		assert_int_equal(guest_stat(v->drv.g, "in_flight"), 0);
 		/* Neither status nor ring were touched, and all can be unmapped. */
 		assert_int_equal(status(v, &reqs[0]), 0xff);
 		assert_int_equal(vdisk_collect(v), 0);
-		assert_int_equal(guest_unmap(v->g, VDISK_DATA, VDISK_RO - VDISK_DATA),
+		assert_int_equal(guest_unmap(v->drv.g, VDISK_DATA, VDISK_RO - VDISK_DATA),
 				 VIRTIO_IOMMU_S_OK);
 		vdisk_destroy(v);
 	}
@@ -269,7 +269,7 @@ static void device_is_usable_right_after_reset(void **state)
 		vdisk_init(v);
 		send_read(v, 0, &req, VDISK_DATA);
 		turn(v);
-		vdisk_reset(v);
+		vdrv_reset(&v->drv);
 	}
 	vdisk_init(v);
 	send_read(v, 0, &req, VDISK_DATA);
@@ -277,7 +277,7 @@ static void device_is_usable_right_after_reset(void **state)
 	answer(disk(v), 1, 0);
 	turn(v);
 	assert_int_equal(status(v, &req), VIRTIO_BLK_S_OK);
-	assert_int_equal(guest_stat(v->g, "resets"), 20);
+	assert_int_equal(guest_stat(v->drv.g, "resets"), 20);
 	vdisk_destroy(v);
 }
 
@@ -290,19 +290,19 @@ static void requests_the_disk_lost_keep_the_device_off(void **state)
 	blk_of(v)->drain_ms = 20;
 	send_read(v, 0, &req, VDISK_DATA);
 	turn(v);
-	vdisk_reset(v);
-	assert_non_null(strstr(v->g->said, "has not answered"));
+	vdrv_reset(&v->drv);
+	assert_non_null(strstr(v->drv.g->said, "has not answered"));
 	assert_int_equal(blk_of(v)->lost, 1);
-	assert_true(endpoint_busy(v->g->ep));
+	assert_true(endpoint_busy(v->drv.g->ep));
 	/* Its pages are still the disk's. */
-	assert_int_equal(guest_unmap(v->g, VDISK_DATA, VDISK_RO - VDISK_DATA),
+	assert_int_equal(guest_unmap(v->drv.g, VDISK_DATA, VDISK_RO - VDISK_DATA),
 			 GUEST_PARKED);
 	answer(disk(v), 1, 0);
-	endpoint_poll(v->g->ep, 64);
+	endpoint_poll(v->drv.g->ep, 64);
 	assert_int_equal(blk_of(v)->lost, 0);
-	assert_int_equal(guest_unpark(v->g), VIRTIO_IOMMU_S_OK);
+	assert_int_equal(guest_unpark(v->drv.g), VIRTIO_IOMMU_S_OK);
 	vdisk_init(v);
-	assert_int_equal(guest_map(v->g, VDISK_DATA, VDISK_RO - VDISK_DATA, RW), 0);
+	assert_int_equal(guest_map(v->drv.g, VDISK_DATA, VDISK_RO - VDISK_DATA, RW), 0);
 	send_read(v, 0, &req, VDISK_DATA);
 	turn(v);
 	answer(disk(v), 1, 0);
@@ -313,7 +313,7 @@ static void requests_the_disk_lost_keep_the_device_off(void **state)
 
 static void a_lost_disk_is_waited_for_once(void **state)
 {
-	const struct vdisk_shape shape = {.iommu = true, .queues = 2};
+	const struct vdrv_shape shape = {.iommu = true, .queues = 2};
 	struct vdisk *v = make("backend=mem,size=8M,queues=2", shape);
 	struct vdisk_req reqs[2];
 
@@ -322,7 +322,7 @@ static void a_lost_disk_is_waited_for_once(void **state)
 	send_read(v, 0, &reqs[0], VDISK_DATA);
 	send_read(v, 1, &reqs[1], VDISK_DATA);
 	turn(v);
-	vdisk_reset(v);
+	vdrv_reset(&v->drv);
 	assert_int_equal(slow.waits, 1);
 	assert_int_equal(blk_of(v)->lost, 2);
 	slow.answer_on_wait = true;
@@ -331,7 +331,7 @@ static void a_lost_disk_is_waited_for_once(void **state)
 
 static void one_queue_is_reset_alone(void **state)
 {
-	const struct vdisk_shape shape = {.iommu = true, .queues = 2};
+	const struct vdrv_shape shape = {.iommu = true, .queues = 2};
 	struct vdisk *v = make("backend=mem,size=8M,queues=2", shape);
 	struct vdisk_req reqs[2];
 
@@ -341,9 +341,9 @@ static void one_queue_is_reset_alone(void **state)
 	send_read(v, 1, &reqs[1], VDISK_DATA + 4096);
 	turn(v);
 	/* queue_select 1, queue_reset 1 (RING_RESET). */
-	guest_set_reg(v->g, 0, v->common + 22, 2, 1);
-	guest_set_reg(v->g, 0, v->common + 58, 2, 1);
-	assert_int_equal(guest_stat(v->g, "in_flight"), 1);
+	guest_set_reg(v->drv.g, 0, v->drv.common + 22, 2, 1);
+	guest_set_reg(v->drv.g, 0, v->drv.common + 58, 2, 1);
+	assert_int_equal(guest_stat(v->drv.g, "in_flight"), 1);
 	answer(disk(v), 1, 0);
 	turn(v);
 	assert_int_equal(status(v, &reqs[0]), VIRTIO_BLK_S_OK);
@@ -358,23 +358,24 @@ static void unmap_waits_for_the_transfer(void **state)
 
 	(void)state;
 	/* A mapping of its own. */
-	assert_int_equal(guest_map(v->g, VDISK_HOLE, 4096, RW), 0);
-	assert_int_equal(guest_map(v->g, VDISK_HOLE + 4096, 4096, RW), 0);
+	assert_int_equal(guest_map(v->drv.g, VDISK_HOLE, 4096, RW), 0);
+	assert_int_equal(guest_map(v->drv.g, VDISK_HOLE + 4096, 4096, RW), 0);
 	send_read(v, 0, &req, VDISK_HOLE);
 	turn(v);
 	/* Others are not concerned. */
-	assert_int_equal(guest_unmap(v->g, VDISK_HOLE + 4096, 4096), VIRTIO_IOMMU_S_OK);
-	assert_int_equal(v->g->wakes, 0);
-	assert_int_equal(guest_unmap(v->g, VDISK_HOLE, 4096), GUEST_PARKED);
+	assert_int_equal(guest_unmap(v->drv.g, VDISK_HOLE + 4096, 4096),
+			 VIRTIO_IOMMU_S_OK);
+	assert_int_equal(v->drv.g->wakes, 0);
+	assert_int_equal(guest_unmap(v->drv.g, VDISK_HOLE, 4096), GUEST_PARKED);
 	/* The endpoint was told, and asks the disk to stop. */
-	assert_int_equal(v->g->wakes, 1);
+	assert_int_equal(v->drv.g->wakes, 1);
 	turn(v);
 	assert_int_equal(slow.cancels, 1);
-	assert_int_equal(guest_unpark(v->g), GUEST_PARKED);
+	assert_int_equal(guest_unpark(v->drv.g), GUEST_PARKED);
 	answer(disk(v), 1, 0);
 	turn(v);
 	assert_int_equal(status(v, &req), VIRTIO_BLK_S_OK);
-	assert_int_equal(guest_unpark(v->g), VIRTIO_IOMMU_S_OK);
+	assert_int_equal(guest_unpark(v->drv.g), VIRTIO_IOMMU_S_OK);
 	vdisk_destroy(v);
 }
 
@@ -385,16 +386,16 @@ static void unmap_cancels_what_can_be_cancelled(void **state)
 
 	(void)state;
 	slow.cancel_works = true;
-	assert_int_equal(guest_map(v->g, VDISK_HOLE, 4096, RW), 0);
+	assert_int_equal(guest_map(v->drv.g, VDISK_HOLE, 4096, RW), 0);
 	send_read(v, 0, &reqs[0], VDISK_HOLE);
 	send_read(v, 0, &reqs[1], VDISK_DATA);
 	turn(v);
-	assert_int_equal(guest_unmap(v->g, VDISK_HOLE, 4096), GUEST_PARKED);
+	assert_int_equal(guest_unmap(v->drv.g, VDISK_HOLE, 4096), GUEST_PARKED);
 	turn(v);
-	assert_int_equal(guest_unpark(v->g), VIRTIO_IOMMU_S_OK);
+	assert_int_equal(guest_unpark(v->drv.g), VIRTIO_IOMMU_S_OK);
 	assert_int_equal(status(v, &reqs[0]), VIRTIO_BLK_S_IOERR);
 	assert_false(reqs[1].done);
-	assert_int_equal(guest_stat(v->g, "cancelled"), 1);
+	assert_int_equal(guest_stat(v->drv.g, "cancelled"), 1);
 	answer(disk(v), 1, 0);
 	turn(v);
 	assert_int_equal(status(v, &reqs[1]), VIRTIO_BLK_S_OK);
@@ -409,16 +410,17 @@ static void more_revokes_than_are_noted_cancel_all(void **state)
 
 	(void)state;
 	for (unsigned i = 0; i < nr; i++) {
-		assert_int_equal(guest_map(v->g, VDISK_HOLE + i * 4096ull, 4096, RW), 0);
+		assert_int_equal(guest_map(v->drv.g, VDISK_HOLE + i * 4096ull, 4096, RW),
+				 0);
 		send_read(v, 0, &reqs[i], VDISK_HOLE + i * 4096ull);
 	}
 	turn(v);
 	/* One UNMAP of many mappings; the endpoint hears of each. */
-	assert_int_equal(guest_unmap(v->g, VDISK_HOLE, nr * 4096), GUEST_PARKED);
+	assert_int_equal(guest_unmap(v->drv.g, VDISK_HOLE, nr * 4096), GUEST_PARKED);
 	slow.cancel_works = true;
 	turn(v);
 	assert_int_equal(slow.cancels, nr);
-	assert_int_equal(guest_unpark(v->g), VIRTIO_IOMMU_S_OK);
+	assert_int_equal(guest_unpark(v->drv.g), VIRTIO_IOMMU_S_OK);
 	vdisk_destroy(v);
 }
 
@@ -444,9 +446,9 @@ static void function_reset_in_mid_flight(void **state)
 	slow.cancel_works = true;
 	send_read(v, 0, &req, VDISK_DATA);
 	turn(v);
-	endpoint_reset(v->g->ep);
-	assert_int_equal(guest_stat(v->g, "in_flight"), 0);
-	assert_int_equal(vdisk_status(v), 0);
+	endpoint_reset(v->drv.g->ep);
+	assert_int_equal(guest_stat(v->drv.g, "in_flight"), 0);
+	assert_int_equal(vdrv_status(&v->drv), 0);
 	vdisk_destroy(v);
 }
 

@@ -32,7 +32,7 @@ static void loop_wake(void *opaque)
 static void sleep_a_while(struct loop *l)
 {
 	struct pollfd fds[ENDPOINT_FDS_MAX + 1] = {{.fd = l->eventfd, .events = POLLIN}};
-	int nr = endpoint_fds(l->v->g->ep, fds + 1, ENDPOINT_FDS_MAX);
+	int nr = endpoint_fds(l->v->drv.g->ep, fds + 1, ENDPOINT_FDS_MAX);
 	uint64_t count;
 
 	poll(fds, (nfds_t)nr + 1, 100);
@@ -47,8 +47,8 @@ static void *run_loop(void *arg)
 
 	while (!__atomic_load_n(&l->stop, __ATOMIC_ACQUIRE)) {
 		if (__atomic_exchange_n(&l->kicked, false, __ATOMIC_ACQ_REL))
-			vdisk_kick(l->v, 0);
-		if (endpoint_poll(l->v->g->ep, 64) || endpoint_arm(l->v->g->ep))
+			vdrv_kick(&l->v->drv, 0);
+		if (endpoint_poll(l->v->drv.g->ep, 64) || endpoint_arm(l->v->drv.g->ep))
 			continue;
 		sleep_a_while(l);
 	}
@@ -67,11 +67,11 @@ static void send_read(struct loop *l, struct vdisk_req *req, uint64_t offset)
 	struct drvq_buf bufs[3];
 
 	vdisk_prepare(v, req, VIRTIO_BLK_T_IN, 0);
-	bufs[0] = (struct drvq_buf){guest_iova(v->g, req->head), 16};
-	bufs[1] = (struct drvq_buf){guest_iova(v->g, offset), 4096};
-	bufs[2] = (struct drvq_buf){guest_iova(v->g, req->status), 1};
-	assert_int_equal(drvq_add(&v->q[0], bufs, 1, 2, req), 0);
-	if (drvq_publish(&v->q[0]))
+	bufs[0] = (struct drvq_buf){guest_iova(v->drv.g, req->head), 16};
+	bufs[1] = (struct drvq_buf){guest_iova(v->drv.g, offset), 4096};
+	bufs[2] = (struct drvq_buf){guest_iova(v->drv.g, req->status), 1};
+	assert_int_equal(drvq_add(&v->drv.q[0], bufs, 1, 2, req), 0);
+	if (drvq_publish(&v->drv.q[0]))
 		kick(l);
 }
 
@@ -87,11 +87,11 @@ static void wait_for(struct vdisk *v, const struct vdisk_req *req)
 
 static unsigned unmap(struct vdisk *v, uint64_t offset)
 {
-	unsigned r = guest_unmap(v->g, offset, 4096);
+	unsigned r = guest_unmap(v->drv.g, offset, 4096);
 
 	for (unsigned i = 0; r == GUEST_PARKED && i < 20000; i++) {
 		usleep(100);
-		r = guest_unpark(v->g);
+		r = guest_unpark(v->drv.g);
 	}
 	return r;
 }
@@ -105,14 +105,14 @@ static void round_of_pages(struct loop *l, struct rng *rng)
 	for (unsigned i = 0; i < PAGES; i++) {
 		uint64_t at = VDISK_HOLE + i * 4096ull;
 
-		assert_int_equal(guest_map(v->g, at, 4096, RW), 0);
+		assert_int_equal(guest_map(v->drv.g, at, 4096, RW), 0);
 		send_read(l, &reqs[i], at);
 		early[i] = rng_chance(rng, 20);
 		if (early[i])
 			assert_int_equal(unmap(v, at), VIRTIO_IOMMU_S_OK);
 	}
 	for (unsigned i = 0; i < PAGES; i++) {
-		uint8_t *status = guest_at(v->g, reqs[i].status);
+		uint8_t *status = guest_at(v->drv.g, reqs[i].status);
 
 		wait_for(v, &reqs[i]);
 		assert_true(*status == VIRTIO_BLK_S_OK ||
@@ -123,14 +123,14 @@ static void round_of_pages(struct loop *l, struct rng *rng)
 	}
 }
 
-static void run(const char *options, struct vdisk_shape shape)
+static void run(const char *options, struct vdrv_shape shape)
 {
 	struct loop l = {.v = vdisk_create(options, shape)};
 	struct rng rng = rng_init(test_seed());
 
 	l.eventfd = eventfd(0, EFD_NONBLOCK);
-	l.v->g->wake = loop_wake;
-	l.v->g->wake_opaque = &l;
+	l.v->drv.g->wake = loop_wake;
+	l.v->drv.g->wake_opaque = &l;
 	assert_int_equal(pthread_create(&l.thread, NULL, run_loop, &l), 0);
 	for (unsigned i = 0; i < ROUNDS; i++)
 		round_of_pages(&l, &rng);
@@ -144,14 +144,14 @@ static void run(const char *options, struct vdisk_shape shape)
 static void on_memory(void **state)
 {
 	(void)state;
-	run("backend=mem,size=1M", (struct vdisk_shape){.iommu = true, .indirect = true});
+	run("backend=mem,size=1M", (struct vdrv_shape){.iommu = true, .indirect = true});
 }
 
 static void on_nothing_with_a_packed_ring(void **state)
 {
 	(void)state;
 	run("backend=null,size=1M",
-	    (struct vdisk_shape){.iommu = true, .packed = true, .event_idx = true});
+	    (struct vdrv_shape){.iommu = true, .packed = true, .event_idx = true});
 }
 
 static void on_a_file(void **state)
@@ -163,7 +163,7 @@ static void on_a_file(void **state)
 	assert_int_equal(ftruncate(fd, 1 << 20), 0);
 	close(fd);
 	snprintf(text, sizeof(text), "path=%s", path);
-	run(text, (struct vdisk_shape){.iommu = true, .event_idx = true});
+	run(text, (struct vdrv_shape){.iommu = true, .event_idx = true});
 	unlink(path);
 }
 

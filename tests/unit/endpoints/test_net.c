@@ -42,46 +42,23 @@ static void send_plain(struct vnic *v, unsigned pair, const uint8_t *frame, size
 	vnic_send(v, pair, &h, frame, len, 0);
 }
 
-/* A small frame to an address; whether it comes back. */
-static bool comes_back(struct vnic *v, const uint8_t *mac, unsigned vlan)
-{
-	uint8_t frame[60] = {0}, got[VNIC_FRAME];
-	struct virtio_net_hdr h;
-
-	memcpy(frame, mac, 6);
-	frame[12] = 0x88;
-	frame[13] = 0xb5;
-	if (vlan) {
-		frame[12] = 0x81;
-		frame[13] = 0;
-		frame[14] = (uint8_t)(vlan >> 8);
-		frame[15] = (uint8_t)vlan;
-	}
-	vnic_post(v, 0, 1, 2048, 1);
-	send_plain(v, 0, frame, sizeof(frame));
-	if (!vnic_receive(v, 0, &h, got, 0))
-		return false;
-	assert_memory_equal(got, frame, sizeof(frame));
-	return true;
-}
-
 /* ---- what the driver sees first ---- */
 
 static void test_identity(void **state)
 {
 	struct vnic *v = vnic_create(LOOPBACK ",mtu=9000,queues=3",
-				     (struct vnic_shape){.iommu = true});
+				     (struct vdrv_shape){.iommu = true});
 
 	(void)state;
-	assert_int_equal(guest_config(v->g, 0, 4), 0x10411af4);
-	assert_int_equal(guest_config(v->g, 10, 2), 0x0200);
+	assert_int_equal(guest_config(v->drv.g, 0, 4), 0x10411af4);
+	assert_int_equal(guest_config(v->drv.g, 10, 2), 0x0200);
 	for (unsigned i = 0; i < 6; i++)
-		assert_int_equal(vnic_config(v, i, 1), own_mac[i]);
-	assert_int_equal(vnic_config(v, 6, 2), VIRTIO_NET_S_LINK_UP);
-	assert_int_equal(vnic_config(v, 8, 2), 3);
-	assert_int_equal(vnic_config(v, 10, 2), 9000);
-	assert_true(v->features & BIT(VIRTIO_NET_F_MQ));
-	assert_true(v->features & BIT(33));
+		assert_int_equal(vdrv_config(&v->drv, i, 1), own_mac[i]);
+	assert_int_equal(vdrv_config(&v->drv, 6, 2), VIRTIO_NET_S_LINK_UP);
+	assert_int_equal(vdrv_config(&v->drv, 8, 2), 3);
+	assert_int_equal(vdrv_config(&v->drv, 10, 2), 9000);
+	assert_true(v->drv.features & BIT(VIRTIO_NET_F_MQ));
+	assert_true(v->drv.features & BIT(33));
 	vnic_destroy(v);
 }
 
@@ -100,10 +77,10 @@ static void test_offers(void **state)
 	(void)state;
 	for (unsigned i = 0; i < 4; i++) {
 		struct vnic *v =
-			vnic_plug(cases[i].options, (struct vnic_shape){.iommu = true});
+			vnic_plug(cases[i].options, (struct vdrv_shape){.iommu = true});
 
-		assert_true((vnic_offered(v) & cases[i].has) == cases[i].has);
-		assert_false(vnic_offered(v) & cases[i].lacks);
+		assert_true((vdrv_offered(&v->drv) & cases[i].has) == cases[i].has);
+		assert_false(vdrv_offered(&v->drv) & cases[i].lacks);
 		vnic_destroy(v);
 	}
 }
@@ -216,7 +193,7 @@ static struct tally collect(struct vnic *v, const struct vnic_flow *f,
 static void one_series(struct vnic *v, struct vnic_flow f, size_t n, unsigned gso_size)
 {
 	static uint8_t payload[65000], frame[VNIC_FRAME];
-	bool takes = (v->features & guest_offloads) == guest_offloads;
+	bool takes = (v->drv.features & guest_offloads) == guest_offloads;
 	struct virtio_net_hdr h;
 	struct tally t;
 	size_t len;
@@ -242,7 +219,7 @@ static void exchange(struct vnic *v, unsigned rounds, uint32_t buffer)
 		f.udp = rng_chance(&rng, 50);
 		f.ipv6 = rng_chance(&rng, 50);
 		f.vlans = (unsigned)rng_below(&rng, 2);
-		vnic_post(v, 0, VNIC_SIZE - drvq_out_nr(&v->q[0]), buffer, 1);
+		vnic_post(v, 0, VDRV_SIZE - drvq_out_nr(&v->drv.q[0]), buffer, 1);
 		one_series(v, f, 1 + rng_below(&rng, gso ? 50000 : 1400), gso);
 	}
 }
@@ -251,7 +228,7 @@ static void test_matrix(void **state)
 {
 	(void)state;
 	for (unsigned i = 0; i < 64; i++) {
-		struct vnic_shape shape = {
+		struct vdrv_shape shape = {
 			.iommu = i & 1,
 			.packed = i & 2,
 			.event_idx = i & 4,
@@ -266,13 +243,13 @@ static void test_matrix(void **state)
 		if (big)
 			shape.without |= BIT(VIRTIO_NET_F_MRG_RXBUF);
 		v = vnic_create(LOOPBACK, shape);
-		calls = v->g->alloc.calls;
+		calls = v->drv.g->alloc.calls;
 		exchange(v, 12, big ? 65550 : 1536);
-		assert_int_equal(guest_stat(v->g, "malformed"), 0);
-		assert_int_equal(guest_stat(v->g, "rx_dropped"), 0);
-		assert_int_equal(guest_stat(v->g, "rx_too_big"), 0);
-		assert_int_equal(guest_stat(v->g, "blocked"), 0);
-		assert_int_equal(v->g->alloc.calls, calls); /* none on the way */
+		assert_int_equal(guest_stat(v->drv.g, "malformed"), 0);
+		assert_int_equal(guest_stat(v->drv.g, "rx_dropped"), 0);
+		assert_int_equal(guest_stat(v->drv.g, "rx_too_big"), 0);
+		assert_int_equal(guest_stat(v->drv.g, "blocked"), 0);
+		assert_int_equal(v->drv.g->alloc.calls, calls); /* none on the way */
 		vnic_destroy(v);
 	}
 }
@@ -281,7 +258,7 @@ static void test_matrix(void **state)
 static void test_layouts(void **state)
 {
 	static uint8_t frame[VNIC_FRAME], got[VNIC_FRAME];
-	struct vnic *v = vnic_create(LOOPBACK, (struct vnic_shape){.iommu = true});
+	struct vnic *v = vnic_create(LOOPBACK, (struct vdrv_shape){.iommu = true});
 	struct virtio_net_hdr h = {0}, back;
 
 	(void)state;
@@ -297,8 +274,8 @@ static void test_layouts(void **state)
 		assert_int_equal(back.num_buffers, 1);
 		assert_int_equal(back.flags, 0);
 	}
-	assert_int_equal(guest_stat(v->g, "tx_frames"), 79);
-	assert_int_equal(guest_stat(v->g, "rx_frames"), 79);
+	assert_int_equal(guest_stat(v->drv.g, "tx_frames"), 79);
+	assert_int_equal(guest_stat(v->drv.g, "rx_frames"), 79);
 	vnic_destroy(v);
 }
 
@@ -306,22 +283,22 @@ static void test_layouts(void **state)
 static void test_merge_limit(void **state)
 {
 	static uint8_t frame[VNIC_FRAME], got[VNIC_FRAME];
-	struct vnic *v = vnic_create(LOOPBACK, (struct vnic_shape){.iommu = true});
+	struct vnic *v = vnic_create(LOOPBACK, (struct vdrv_shape){.iommu = true});
 	size_t len = 64 * 100 - VNIC_HEADER;
 	struct virtio_net_hdr h;
 
 	(void)state;
 	fill(frame, len + 1);
 	memcpy(frame, own_mac, 6);
-	vnic_post(v, 0, VNIC_SIZE, 100, 1);
+	vnic_post(v, 0, VDRV_SIZE, 100, 1);
 	send_plain(v, 0, frame, len);
 	assert_int_equal(vnic_receive(v, 0, &h, got, 0), len);
 	assert_memory_equal(got, frame, len);
-	assert_int_equal(h.num_buffers, VNIC_SIZE);
-	vnic_post(v, 0, VNIC_SIZE, 100, 1);
+	assert_int_equal(h.num_buffers, VDRV_SIZE);
+	vnic_post(v, 0, VDRV_SIZE, 100, 1);
 	send_plain(v, 0, frame, len + 1);
 	assert_int_equal(vnic_receive(v, 0, &h, got, 0), 0);
-	assert_int_equal(guest_stat(v->g, "rx_too_big"), 1);
+	assert_int_equal(guest_stat(v->drv.g, "rx_too_big"), 1);
 	/* All buffers are still on offer. */
 	send_plain(v, 0, frame, len);
 	assert_int_equal(vnic_receive(v, 0, &h, got, 0), len);
@@ -329,7 +306,7 @@ static void test_merge_limit(void **state)
 	vnic_post(v, 0, 3, 100, 1);
 	send_plain(v, 0, frame, 400);
 	assert_int_equal(vnic_receive(v, 0, &h, got, 0), 0);
-	assert_int_equal(guest_stat(v->g, "rx_dropped"), 1);
+	assert_int_equal(guest_stat(v->drv.g, "rx_dropped"), 1);
 	send_plain(v, 0, frame, 200);
 	assert_int_equal(vnic_receive(v, 0, &h, got, 0), 200);
 	assert_int_equal(h.num_buffers, 3);
@@ -341,7 +318,7 @@ static void test_big_packets(void **state)
 	static uint8_t frame[VNIC_FRAME], got[VNIC_FRAME];
 	struct vnic *v =
 		vnic_create(LOOPBACK ",mergeable=off",
-			    (struct vnic_shape){.iommu = true, .indirect = true});
+			    (struct vdrv_shape){.iommu = true, .indirect = true});
 	struct virtio_net_hdr h;
 
 	(void)state;
@@ -349,7 +326,7 @@ static void test_big_packets(void **state)
 	vnic_post(v, 0, 4, 1000, 19);
 	send_plain(v, 0, frame, 1000 - VNIC_HEADER + 1);
 	assert_int_equal(vnic_receive(v, 0, &h, got, 0), 0);
-	assert_int_equal(guest_stat(v->g, "rx_too_big"), 1);
+	assert_int_equal(guest_stat(v->drv.g, "rx_too_big"), 1);
 	send_plain(v, 0, frame, 1000 - VNIC_HEADER);
 	assert_int_equal(vnic_receive(v, 0, &h, got, 0), 1000 - VNIC_HEADER);
 	assert_int_equal(h.num_buffers, 1);
@@ -360,21 +337,21 @@ static void test_big_packets(void **state)
 static void test_frame_limit(void **state)
 {
 	static uint8_t frame[VNIC_FRAME], got[VNIC_FRAME];
-	struct vnic *v = vnic_create(LOOPBACK, (struct vnic_shape){.iommu = true});
+	struct vnic *v = vnic_create(LOOPBACK, (struct vdrv_shape){.iommu = true});
 	struct virtio_net_hdr h;
 
 	(void)state;
 	fill(frame, sizeof(frame));
 	memcpy(frame, own_mac, 6);
-	vnic_post(v, 0, VNIC_SIZE, 1536, 1);
+	vnic_post(v, 0, VDRV_SIZE, 1536, 1);
 	send_plain(v, 0, frame, NET_FRAME_MAX + 1);
 	assert_int_equal(vnic_receive(v, 0, &h, got, 0), 0);
-	assert_int_equal(guest_stat(v->g, "malformed"), 1);
+	assert_int_equal(guest_stat(v->drv.g, "malformed"), 1);
 	send_plain(v, 0, frame, NET_FRAME_MAX);
 	assert_int_equal(vnic_receive(v, 0, &h, got, 0), NET_FRAME_MAX);
 	assert_memory_equal(got, frame, NET_FRAME_MAX);
 	send_plain(v, 0, frame, NET_ETH_LEN - 1);
-	assert_int_equal(guest_stat(v->g, "malformed"), 2);
+	assert_int_equal(guest_stat(v->drv.g, "malformed"), 2);
 	vnic_post(v, 0, 1, 1536, 1);
 	send_plain(v, 0, frame, NET_ETH_LEN);
 	assert_int_equal(vnic_receive(v, 0, &h, got, 0), NET_ETH_LEN);
@@ -384,7 +361,7 @@ static void test_frame_limit(void **state)
 static void test_null(void **state)
 {
 	uint8_t frame[100] = {0}, got[200];
-	struct vnic *v = vnic_create("backend=null", (struct vnic_shape){.iommu = true});
+	struct vnic *v = vnic_create("backend=null", (struct vdrv_shape){.iommu = true});
 	struct virtio_net_hdr h;
 
 	(void)state;
@@ -392,9 +369,9 @@ static void test_null(void **state)
 	for (unsigned i = 0; i < 200; i++)
 		send_plain(v, 0, frame, sizeof(frame));
 	assert_int_equal(vnic_receive(v, 0, &h, got, 0), 0);
-	assert_int_equal(guest_stat(v->g, "tx_frames"), 200);
-	assert_int_equal(guest_stat(v->g, "tx_bytes"), 20000);
-	assert_int_equal(drvq_out_nr(&v->q[1]), 0);
+	assert_int_equal(guest_stat(v->drv.g, "tx_frames"), 200);
+	assert_int_equal(guest_stat(v->drv.g, "tx_bytes"), 20000);
+	assert_int_equal(drvq_out_nr(&v->drv.q[1]), 0);
 	vnic_destroy(v);
 }
 
@@ -402,23 +379,23 @@ static void test_null(void **state)
 static void test_batch(void **state)
 {
 	uint8_t frame[60] = {0}, got[VNIC_FRAME];
-	struct vnic_part part = {VNIC_TX, VNIC_HEADER + sizeof(frame)};
-	struct vnic *v = vnic_create(LOOPBACK, (struct vnic_shape){.iommu = true});
+	struct vdrv_part part = {VNIC_TX, VNIC_HEADER + sizeof(frame)};
+	struct vnic *v = vnic_create(LOOPBACK, (struct vdrv_shape){.iommu = true});
 	struct virtio_net_hdr h;
-	unsigned irqs = v->g->irqs[1];
+	unsigned irqs = v->drv.g->irqs[1];
 
 	(void)state;
 	memcpy(frame, own_mac, 6);
-	memset(guest_at(v->g, VNIC_TX), 0, VNIC_HEADER);
-	memcpy(guest_at(v->g, VNIC_TX + VNIC_HEADER), frame, sizeof(frame));
-	vnic_post(v, 0, VNIC_SIZE, 128, 1);
-	for (unsigned i = 0; i < VNIC_SIZE; i++)
+	memset(guest_at(v->drv.g, VNIC_TX), 0, VNIC_HEADER);
+	memcpy(guest_at(v->drv.g, VNIC_TX + VNIC_HEADER), frame, sizeof(frame));
+	vnic_post(v, 0, VDRV_SIZE, 128, 1);
+	for (unsigned i = 0; i < VDRV_SIZE; i++)
 		vnic_add(v, 1, &part, 1, 0);
-	assert_true(drvq_publish(&v->q[1]));
-	guest_run(v->g, 0);
-	for (unsigned i = 0; i < VNIC_SIZE; i++)
+	assert_true(drvq_publish(&v->drv.q[1]));
+	guest_run(v->drv.g, 0);
+	for (unsigned i = 0; i < VDRV_SIZE; i++)
 		assert_int_equal(vnic_receive(v, 0, &h, got, 0), sizeof(frame));
-	assert_int_equal(v->g->irqs[1], irqs + 1);
+	assert_int_equal(v->drv.g->irqs[1], irqs + 1);
 	vnic_destroy(v);
 }
 
@@ -427,7 +404,7 @@ static void test_batch(void **state)
 static void test_pairs(void **state)
 {
 	struct vnic *v = vnic_create(LOOPBACK ",queues=3",
-				     (struct vnic_shape){.iommu = true, .pairs = 3});
+				     (struct vdrv_shape){.iommu = true, .queues = 3});
 	uint8_t frame[60] = {0}, got[VNIC_FRAME];
 	struct virtio_net_hdr h;
 	uint16_t pairs;
@@ -459,7 +436,7 @@ static void test_control_place(void **state)
 {
 	struct vnic *v = vnic_create(
 		LOOPBACK ",queues=3",
-		(struct vnic_shape){.iommu = true, .without = BIT(VIRTIO_NET_F_MQ)});
+		(struct vdrv_shape){.iommu = true, .without = BIT(VIRTIO_NET_F_MQ)});
 	uint8_t on = 1;
 
 	(void)state;
@@ -474,35 +451,35 @@ static void test_modes(void **state)
 	static const uint8_t broadcast[6] = {255, 255, 255, 255, 255, 255};
 	static const uint8_t multi[6] = {1, 0, 0x5e, 0, 0, 1},
 			     other[6] = {2, 0, 0, 0, 0, 7};
-	struct vnic *v = vnic_create(LOOPBACK, (struct vnic_shape){.iommu = true});
+	struct vnic *v = vnic_create(LOOPBACK, (struct vdrv_shape){.iommu = true});
 	uint8_t on = 1, off = 0;
 
 	(void)state;
-	assert_true(comes_back(v, other, 0)); /* promiscuous at first */
+	assert_true(vnic_comes_back(v, other, 0)); /* promiscuous at first */
 	assert_int_equal(vnic_control(v, 0, 0, &off, 1), VIRTIO_NET_OK);
-	assert_false(comes_back(v, other, 0));
-	assert_false(comes_back(v, multi, 0));
-	assert_true(comes_back(v, own_mac, 0));
-	assert_true(comes_back(v, broadcast, 0));
+	assert_false(vnic_comes_back(v, other, 0));
+	assert_false(vnic_comes_back(v, multi, 0));
+	assert_true(vnic_comes_back(v, own_mac, 0));
+	assert_true(vnic_comes_back(v, broadcast, 0));
 	assert_int_equal(vnic_control(v, 0, 1, &on, 1), VIRTIO_NET_OK);
-	assert_true(comes_back(v, multi, 0));
+	assert_true(vnic_comes_back(v, multi, 0));
 	assert_int_equal(vnic_control(v, 0, 3, &on, 1), VIRTIO_NET_OK);
-	assert_false(comes_back(v, multi, 0));
+	assert_false(vnic_comes_back(v, multi, 0));
 	assert_int_equal(vnic_control(v, 0, 2, &on, 1), VIRTIO_NET_OK);
-	assert_true(comes_back(v, other, 0));
+	assert_true(vnic_comes_back(v, other, 0));
 	assert_int_equal(vnic_control(v, 0, 4, &on, 1), VIRTIO_NET_OK);
-	assert_false(comes_back(v, own_mac, 0));
+	assert_false(vnic_comes_back(v, own_mac, 0));
 	assert_int_equal(vnic_control(v, 0, 5, &on, 1), VIRTIO_NET_OK);
-	assert_false(comes_back(v, broadcast, 0));
+	assert_false(vnic_comes_back(v, broadcast, 0));
 	assert_int_equal(vnic_control(v, 0, 6, &on, 1), VIRTIO_NET_ERR);
 	assert_int_equal(vnic_control(v, 0, 0, &on, 0), VIRTIO_NET_ERR);
 	assert_int_equal(vnic_control(v, 9, 0, &on, 1), VIRTIO_NET_ERR);
-	assert_int_equal(guest_stat(v->g, "commands_refused"), 3);
-	assert_int_equal(guest_stat(v->g, "rx_filtered"), 5);
+	assert_int_equal(guest_stat(v->drv.g, "commands_refused"), 3);
+	assert_int_equal(guest_stat(v->drv.g, "rx_filtered"), 5);
 	/* A reset forgets all that. */
-	vnic_reset(v);
+	vdrv_reset(&v->drv);
 	vnic_init(v);
-	assert_true(comes_back(v, other, 0));
+	assert_true(vnic_comes_back(v, other, 0));
 	vnic_destroy(v);
 }
 
@@ -526,54 +503,54 @@ static void test_tables(void **state)
 	static const uint8_t multi[6] = {1, 0, 0x5e, 0, 0, 1},
 			     other[6] = {2, 0, 0, 0, 0, 7};
 	static const uint8_t third[6] = {2, 0, 0, 0, 0, 8};
-	struct vnic *v = vnic_create(LOOPBACK, (struct vnic_shape){.iommu = true});
+	struct vnic *v = vnic_create(LOOPBACK, (struct vdrv_shape){.iommu = true});
 	uint8_t off = 0;
 
 	(void)state;
 	assert_int_equal(vnic_control(v, 0, 0, &off, 1), VIRTIO_NET_OK);
 	assert_int_equal(set_tables(v, 1, 1, 0), VIRTIO_NET_OK);
-	assert_true(comes_back(v, other, 0));
-	assert_true(comes_back(v, multi, 0));
-	assert_false(comes_back(v, third, 0));
+	assert_true(vnic_comes_back(v, other, 0));
+	assert_true(vnic_comes_back(v, multi, 0));
+	assert_false(vnic_comes_back(v, third, 0));
 	/* Refused as a whole. */
 	assert_int_equal(set_tables(v, 2, 2, 1), VIRTIO_NET_ERR);
 	assert_int_equal(set_tables(v, 2, 0, 4), VIRTIO_NET_ERR);
-	assert_true(comes_back(v, multi, 0));
+	assert_true(vnic_comes_back(v, multi, 0));
 	/* Full, and one more: then all of that kind pass. */
 	assert_int_equal(set_tables(v, NET_MACS_MAX, NET_MACS_MAX, 0), VIRTIO_NET_OK);
-	assert_true(comes_back(v, other, 0));
-	assert_false(comes_back(v, third, 0));
+	assert_true(vnic_comes_back(v, other, 0));
+	assert_false(vnic_comes_back(v, third, 0));
 	assert_int_equal(set_tables(v, NET_MACS_MAX + 1, 0, 0), VIRTIO_NET_OK);
-	assert_true(comes_back(v, third, 0));
-	assert_false(comes_back(v, multi, 0));
+	assert_true(vnic_comes_back(v, third, 0));
+	assert_false(vnic_comes_back(v, multi, 0));
 	assert_int_equal(set_tables(v, 0, NET_MACS_MAX + 1, 0), VIRTIO_NET_OK);
-	assert_false(comes_back(v, third, 0));
-	assert_true(comes_back(v, multi, 0));
+	assert_false(vnic_comes_back(v, third, 0));
+	assert_true(vnic_comes_back(v, multi, 0));
 	/* The device's own address. */
 	assert_int_equal(vnic_control(v, 1, 1, third, 6), VIRTIO_NET_OK);
-	assert_int_equal(vnic_config(v, 5, 1), 8);
-	assert_true(comes_back(v, third, 0));
-	assert_false(comes_back(v, own_mac, 0));
+	assert_int_equal(vdrv_config(&v->drv, 5, 1), 8);
+	assert_true(vnic_comes_back(v, third, 0));
+	assert_false(vnic_comes_back(v, own_mac, 0));
 	assert_int_equal(vnic_control(v, 1, 1, third, 5), VIRTIO_NET_ERR);
 	assert_int_equal(vnic_control(v, 1, 2, third, 6), VIRTIO_NET_ERR);
-	vnic_reset(v);
-	assert_int_equal(vnic_config(v, 5, 1), 3);
+	vdrv_reset(&v->drv);
+	assert_int_equal(vdrv_config(&v->drv, 5, 1), 3);
 	vnic_destroy(v);
 }
 
 static void test_vlans(void **state)
 {
-	struct vnic *v = vnic_create(LOOPBACK, (struct vnic_shape){.iommu = true});
+	struct vnic *v = vnic_create(LOOPBACK, (struct vdrv_shape){.iommu = true});
 	uint16_t id = 5;
 
 	(void)state;
-	assert_false(comes_back(v, own_mac, 5));
+	assert_false(vnic_comes_back(v, own_mac, 5));
 	assert_int_equal(vnic_control(v, 2, 0, &id, 2), VIRTIO_NET_OK);
-	assert_true(comes_back(v, own_mac, 5));
-	assert_true(comes_back(v, own_mac, 0x6005)); /* with a priority */
-	assert_false(comes_back(v, own_mac, 6));
+	assert_true(vnic_comes_back(v, own_mac, 5));
+	assert_true(vnic_comes_back(v, own_mac, 0x6005)); /* with a priority */
+	assert_false(vnic_comes_back(v, own_mac, 6));
 	assert_int_equal(vnic_control(v, 2, 1, &id, 2), VIRTIO_NET_OK);
-	assert_false(comes_back(v, own_mac, 5));
+	assert_false(vnic_comes_back(v, own_mac, 5));
 	id = NET_VLANS_MAX - 1;
 	assert_int_equal(vnic_control(v, 2, 0, &id, 2), VIRTIO_NET_OK);
 	id = NET_VLANS_MAX;
@@ -584,7 +561,7 @@ static void test_vlans(void **state)
 
 static void test_guest_offloads(void **state)
 {
-	struct vnic *v = vnic_create(LOOPBACK, (struct vnic_shape){.iommu = true});
+	struct vnic *v = vnic_create(LOOPBACK, (struct vdrv_shape){.iommu = true});
 	static uint8_t payload[5000], frame[VNIC_FRAME];
 	struct vnic_flow f = to_self();
 	struct virtio_net_hdr h;
@@ -601,7 +578,7 @@ static void test_guest_offloads(void **state)
 	assert_int_equal(vnic_control(v, 5, 0, &offloads, 8), VIRTIO_NET_OK);
 	vnic_send(v, 0, &h, frame, len, 0);
 	assert_int_equal(collect(v, &f, payload, true).frames, 5);
-	assert_int_equal(guest_stat(v->g, "segmented"), 1);
+	assert_int_equal(guest_stat(v->drv.g, "segmented"), 1);
 	offloads = BIT(VIRTIO_NET_F_GUEST_CSUM);
 	assert_int_equal(vnic_control(v, 5, 0, &offloads, 8), VIRTIO_NET_OK);
 	offloads = BIT(VIRTIO_NET_F_MRG_RXBUF); /* not an offload */
@@ -611,7 +588,7 @@ static void test_guest_offloads(void **state)
 
 static void test_unnegotiated(void **state)
 {
-	struct vnic_shape shape = {.iommu = true,
+	struct vdrv_shape shape = {.iommu = true,
 				   .without = BIT(VIRTIO_NET_F_CTRL_RX) |
 					      BIT(VIRTIO_NET_F_CTRL_VLAN) |
 					      BIT(VIRTIO_NET_F_CTRL_MAC_ADDR) |
@@ -628,7 +605,7 @@ static void test_unnegotiated(void **state)
 	assert_int_equal(vnic_control(v, 3, 0, data, 0), VIRTIO_NET_ERR);
 	assert_int_equal(vnic_control(v, 4, 0, data, 2), VIRTIO_NET_ERR);
 	assert_int_equal(vnic_control(v, 5, 0, data, 8), VIRTIO_NET_ERR);
-	assert_true(comes_back(v, own_mac, 5)); /* VLANs are nobody's business */
+	assert_true(vnic_comes_back(v, own_mac, 5)); /* VLANs are nobody's business */
 	vnic_destroy(v);
 }
 
@@ -636,28 +613,28 @@ static void test_unnegotiated(void **state)
 
 static void test_link(void **state)
 {
-	struct vnic *v = vnic_create(LOOPBACK, (struct vnic_shape){.iommu = true});
-	unsigned irqs = v->g->irqs[0];
+	struct vnic *v = vnic_create(LOOPBACK, (struct vdrv_shape){.iommu = true});
+	unsigned irqs = v->drv.g->irqs[0];
 
 	(void)state;
-	assert_int_equal(endpoint_control(v->g->ep, "link", "state=off"), 0);
-	assert_int_equal(v->g->irqs[0], irqs + 1);
-	assert_int_equal(vnic_config(v, 6, 2), 0);
-	assert_false(comes_back(v, own_mac, 0));
-	assert_int_equal(guest_stat(v->g, "tx_dropped"), 1);
-	assert_int_equal(endpoint_control(v->g->ep, "link", "state=on"), 0);
-	assert_int_equal(vnic_config(v, 6, 2),
+	assert_int_equal(endpoint_control(v->drv.g->ep, "link", "state=off"), 0);
+	assert_int_equal(v->drv.g->irqs[0], irqs + 1);
+	assert_int_equal(vdrv_config(&v->drv, 6, 2), 0);
+	assert_false(vnic_comes_back(v, own_mac, 0));
+	assert_int_equal(guest_stat(v->drv.g, "tx_dropped"), 1);
+	assert_int_equal(endpoint_control(v->drv.g->ep, "link", "state=on"), 0);
+	assert_int_equal(vdrv_config(&v->drv, 6, 2),
 			 VIRTIO_NET_S_LINK_UP | VIRTIO_NET_S_ANNOUNCE);
 	assert_int_equal(vnic_control(v, 3, 0, "", 0), VIRTIO_NET_OK);
-	assert_int_equal(vnic_config(v, 6, 2), VIRTIO_NET_S_LINK_UP);
-	assert_true(comes_back(v, own_mac, 0));
-	assert_int_equal(endpoint_control(v->g->ep, "announce", NULL), 0);
-	assert_int_equal(vnic_config(v, 6, 2),
+	assert_int_equal(vdrv_config(&v->drv, 6, 2), VIRTIO_NET_S_LINK_UP);
+	assert_true(vnic_comes_back(v, own_mac, 0));
+	assert_int_equal(endpoint_control(v->drv.g->ep, "announce", NULL), 0);
+	assert_int_equal(vdrv_config(&v->drv, 6, 2),
 			 VIRTIO_NET_S_LINK_UP | VIRTIO_NET_S_ANNOUNCE);
-	vnic_reset(v);
-	assert_int_equal(endpoint_control(v->g->ep, "announce", NULL), -EAGAIN);
-	assert_int_equal(endpoint_control(v->g->ep, "link", "state=maybe"), -EINVAL);
-	assert_int_equal(endpoint_control(v->g->ep, "fly", NULL), -EOPNOTSUPP);
+	vdrv_reset(&v->drv);
+	assert_int_equal(endpoint_control(v->drv.g->ep, "announce", NULL), -EAGAIN);
+	assert_int_equal(endpoint_control(v->drv.g->ep, "link", "state=maybe"), -EINVAL);
+	assert_int_equal(endpoint_control(v->drv.g->ep, "fly", NULL), -EOPNOTSUPP);
 	vnic_destroy(v);
 }
 
@@ -675,9 +652,9 @@ static void test_bad_headers(void **state)
 		{.flags = 1, .csum_start = 20, .gso_type = 3, .gso_size = 100},
 		{.flags = 1, .csum_start = 20, .gso_type = 0x7f, .gso_size = 100},
 	};
-	struct vnic *v = vnic_create(LOOPBACK, (struct vnic_shape){.iommu = true});
+	struct vnic *v = vnic_create(LOOPBACK, (struct vdrv_shape){.iommu = true});
 	uint8_t frame[60] = {0}, got[VNIC_FRAME];
-	struct vnic_part part = {VNIC_TX, VNIC_HEADER - 1};
+	struct vdrv_part part = {VNIC_TX, VNIC_HEADER - 1};
 	struct virtio_net_hdr h;
 
 	(void)state;
@@ -685,17 +662,17 @@ static void test_bad_headers(void **state)
 	memcpy(frame, own_mac, 6);
 	for (unsigned i = 0; i < 8; i++)
 		vnic_send(v, 0, &bad[i], frame, sizeof(frame), 0);
-	assert_int_equal(guest_stat(v->g, "malformed"), 8);
+	assert_int_equal(guest_stat(v->drv.g, "malformed"), 8);
 	/* A chain shorter than a header, and one that is written to. */
 	vnic_add(v, 1, &part, 1, 0);
 	vnic_add(v, 1, &part, 0, 1);
-	drvq_publish(&v->q[1]);
-	vnic_kick(v, 1);
-	guest_run(v->g, 0);
-	assert_int_equal(guest_stat(v->g, "malformed"), 10);
+	drvq_publish(&v->drv.q[1]);
+	vdrv_kick(&v->drv, 1);
+	guest_run(v->drv.g, 0);
+	assert_int_equal(guest_stat(v->drv.g, "malformed"), 10);
 	assert_int_equal(vnic_receive(v, 0, &h, got, 0), 0);
 	vnic_reap(v, 0);
-	assert_true(comes_back(v, own_mac, 0));
+	assert_true(vnic_comes_back(v, own_mac, 0));
 	vnic_destroy(v);
 }
 
@@ -703,7 +680,7 @@ static void test_bad_headers(void **state)
 static void test_bad_series(void **state)
 {
 	struct vnic *v = vnic_create(
-		LOOPBACK, (struct vnic_shape){.iommu = true, .without = guest_offloads});
+		LOOPBACK, (struct vdrv_shape){.iommu = true, .without = guest_offloads});
 	struct virtio_net_hdr h = {.flags = 1,
 				   .csum_start = 34,
 				   .csum_offset = 16,
@@ -715,152 +692,113 @@ static void test_bad_series(void **state)
 	memcpy(frame, own_mac, 6);
 	vnic_post(v, 0, 8, 1536, 1);
 	vnic_send(v, 0, &h, frame, sizeof(frame), 0);
-	assert_int_equal(guest_stat(v->g, "malformed"), 1);
+	assert_int_equal(guest_stat(v->drv.g, "malformed"), 1);
 	assert_int_equal(vnic_receive(v, 0, &h, got, 0), 0);
-	assert_true(comes_back(v, own_mac, 0));
+	assert_true(vnic_comes_back(v, own_mac, 0));
 	vnic_destroy(v);
 }
 
 /* Buffers that are not mapped: that frame is lost, a fault is recorded. */
 static void test_unmapped(void **state)
 {
-	struct vnic *v = vnic_create(LOOPBACK, (struct vnic_shape){.iommu = true});
-	struct vnic_part tx[2] = {{VNIC_TX, VNIC_HEADER}, {VNIC_HOLE + 0x1000, 60}};
-	struct vnic_part rx = {VNIC_HOLE + 0x2000, 1536};
+	struct vnic *v = vnic_create(LOOPBACK, (struct vdrv_shape){.iommu = true});
+	struct vdrv_part tx[2] = {{VNIC_TX, VNIC_HEADER}, {VNIC_HOLE + 0x1000, 60}};
+	struct vdrv_part rx = {VNIC_HOLE + 0x2000, 1536};
 	struct virtio_iommu_fault fault;
 
 	(void)state;
 	vnic_post(v, 0, 1, 1536, 1);
-	memset(guest_at(v->g, VNIC_TX), 0, VNIC_HEADER);
+	memset(guest_at(v->drv.g, VNIC_TX), 0, VNIC_HEADER);
 	vnic_add(v, 1, tx, 2, 0);
-	drvq_publish(&v->q[1]);
-	vnic_kick(v, 1);
-	guest_run(v->g, 0);
+	drvq_publish(&v->drv.q[1]);
+	vdrv_kick(&v->drv, 1);
+	guest_run(v->drv.g, 0);
 	vnic_reap(v, 0);
-	assert_int_equal(drvq_out_nr(&v->q[1]), 0);
-	assert_int_equal(guest_stat(v->g, "blocked"), 1);
-	assert_int_equal(guest_faults(v->g, &fault), 1);
-	assert_int_equal(fault.address, guest_iova(v->g, VNIC_HOLE + 0x1000));
-	assert_true(comes_back(v, own_mac, 0)); /* takes the buffer from before */
+	assert_int_equal(drvq_out_nr(&v->drv.q[1]), 0);
+	assert_int_equal(guest_stat(v->drv.g, "blocked"), 1);
+	assert_int_equal(guest_faults(v->drv.g, &fault), 1);
+	assert_int_equal(fault.address, guest_iova(v->drv.g, VNIC_HOLE + 0x1000));
+	assert_true(vnic_comes_back(v, own_mac, 0)); /* takes the buffer from before */
 	/* Its own buffer is behind the bad one. */
-	drvq_take_back(&v->q[0], &(void *){NULL});
-	vnic_reset(v);
+	drvq_take_back(&v->drv.q[0], &(void *){NULL});
+	vdrv_reset(&v->drv);
 	vnic_init(v);
 	vnic_add(v, 0, &rx, 0, 1);
-	assert_false(comes_back(v, own_mac, 0));
-	assert_int_equal(guest_stat(v->g, "blocked"), 2);
-	assert_int_equal(guest_faults(v->g, &fault), 1);
-	assert_int_equal(fault.address, guest_iova(v->g, VNIC_HOLE + 0x2000));
-	assert_true(comes_back(v, own_mac, 0));
+	assert_false(vnic_comes_back(v, own_mac, 0));
+	assert_int_equal(guest_stat(v->drv.g, "blocked"), 2);
+	assert_int_equal(guest_faults(v->drv.g, &fault), 1);
+	assert_int_equal(fault.address, guest_iova(v->drv.g, VNIC_HOLE + 0x2000));
+	assert_true(vnic_comes_back(v, own_mac, 0));
 	vnic_destroy(v);
 }
 
 /* One buffer for both directions: the frame overlaps where it goes to. */
 static void test_overlap(void **state)
 {
-	struct vnic *v = vnic_create(LOOPBACK, (struct vnic_shape){.iommu = true});
-	struct vnic_part tx = {VNIC_TX, VNIC_HEADER + 600}, rx = {VNIC_TX + 5, 2000};
-	uint8_t frame[600], *at = guest_at(v->g, VNIC_TX);
+	struct vnic *v = vnic_create(LOOPBACK, (struct vdrv_shape){.iommu = true});
+	struct vdrv_part tx = {VNIC_TX, VNIC_HEADER + 600}, rx = {VNIC_TX + 5, 2000};
+	uint8_t frame[600], *at = guest_at(v->drv.g, VNIC_TX);
 
 	(void)state;
 	fill(frame, sizeof(frame));
+	memcpy(frame, own_mac, 6);
 	memset(at, 0, VNIC_HEADER);
 	memcpy(at + VNIC_HEADER, frame, sizeof(frame));
 	vnic_add(v, 0, &rx, 0, 1);
-	drvq_publish(&v->q[0]);
+	drvq_publish(&v->drv.q[0]);
 	vnic_add(v, 1, &tx, 1, 0);
-	drvq_publish(&v->q[1]);
-	vnic_kick(v, 1);
-	guest_run(v->g, 0);
-	assert_int_equal(guest_stat(v->g, "rx_frames"), 1);
+	drvq_publish(&v->drv.q[1]);
+	vdrv_kick(&v->drv, 1);
+	guest_run(v->drv.g, 0);
+	assert_int_equal(guest_stat(v->drv.g, "rx_frames"), 1);
 	vnic_destroy(v);
 }
 
 /* The control queue's buffers, likewise. */
 static void test_unmapped_control(void **state)
 {
-	struct vnic *v = vnic_create(LOOPBACK, (struct vnic_shape){.iommu = true});
-	struct vnic_part parts[3] = {
+	struct vnic *v = vnic_create(LOOPBACK, (struct vdrv_shape){.iommu = true});
+	struct vdrv_part parts[3] = {
 		{VNIC_CONTROL, 2}, {VNIC_CONTROL, 1}, {VNIC_HOLE, 1}};
 	struct drvq_used used;
 	uint8_t on = 1;
 
 	(void)state;
-	memset(guest_at(v->g, VNIC_CONTROL), 0, 4);
+	memset(guest_at(v->drv.g, VNIC_CONTROL), 0, 4);
 	vnic_add(v, 2, parts, 2, 1);
 	vnic_add(v, 2, parts, 2, 0); /* nowhere for the ack */
-	drvq_publish(&v->q[2]);
-	vnic_kick(v, 2);
-	guest_run(v->g, 0);
+	drvq_publish(&v->drv.q[2]);
+	vdrv_kick(&v->drv, 2);
+	guest_run(v->drv.g, 0);
 	for (unsigned i = 0; i < 2; i++) {
-		assert_int_equal(drvq_poll(&v->q[2], &used), 1);
+		assert_int_equal(drvq_poll(&v->drv.q[2], &used), 1);
 		assert_int_equal(used.len, 0);
 	}
-	assert_int_equal(guest_stat(v->g, "malformed"), 1);
-	assert_int_equal(guest_stat(v->g, "blocked"), 1);
+	assert_int_equal(guest_stat(v->drv.g, "malformed"), 1);
+	assert_int_equal(guest_stat(v->drv.g, "blocked"), 1);
 	assert_int_equal(vnic_control(v, 0, 0, &on, 1), VIRTIO_NET_OK);
-	vnic_destroy(v);
-}
-
-/* Rings out of reach: nothing is lost but time. */
-static void test_unmapped_ring(void **state)
-{
-	struct vnic *v = vnic_create(LOOPBACK, (struct vnic_shape){.iommu = true});
-	uint8_t frame[60] = {0}, got[VNIC_FRAME];
-	struct virtio_net_hdr h;
-
-	(void)state;
-	memcpy(frame, own_mac, 6);
-	vnic_post(v, 0, 4, 1536, 1);
-	assert_int_equal(guest_unmap(v->g, 0, VNIC_HOLE), 0);
-	send_plain(v, 0, frame, sizeof(frame));
-	vnic_kick(v, 1);
-	guest_run(v->g, 0);
-	assert_true(guest_faults(v->g, NULL) >= 1);
-	assert_int_equal(guest_map(v->g, 0, VNIC_HOLE, RW), 0);
-	vnic_kick(v, 1);
-	vnic_kick(v, 0);
-	assert_int_equal(vnic_receive(v, 0, &h, got, 0), sizeof(frame));
-	vnic_reap(v, 0);
-	assert_int_equal(drvq_out_nr(&v->q[1]), 0);
-	vnic_destroy(v);
-}
-
-/* Rings that sleep are not looked at: they may be gone with a firmware. */
-static void test_asleep(void **state)
-{
-	struct vnic *v = vnic_create(LOOPBACK, (struct vnic_shape){.iommu = true});
-
-	(void)state;
-	guest_run(v->g, 0);
-	assert_int_equal(guest_unmap(v->g, 0, VNIC_HOLE), 0);
-	for (unsigned i = 0; i < 5; i++)
-		guest_run(v->g, 0);
-	assert_int_equal(guest_faults(v->g, NULL), 0);
-	assert_int_equal(guest_map(v->g, 0, VNIC_HOLE, RW), 0);
-	assert_true(comes_back(v, own_mac, 0));
 	vnic_destroy(v);
 }
 
 /* Receive buffers that hold nothing, or cannot be walked, are given back. */
 static void test_bad_buffers(void **state)
 {
-	struct vnic *v = vnic_create(LOOPBACK, (struct vnic_shape){.iommu = true});
-	struct vnic_part part = {VNIC_RX, 64};
+	struct vnic *v = vnic_create(LOOPBACK, (struct vdrv_shape){.iommu = true});
+	struct vdrv_part part = {VNIC_RX, 64};
 
 	(void)state;
 	for (unsigned i = 0; i < 20; i++)
 		vnic_add(v, 0, &part, 1, 0);
-	assert_true(comes_back(v, own_mac, 0));
-	assert_int_equal(guest_stat(v->g, "malformed"), 20);
+	assert_true(vnic_comes_back(v, own_mac, 0));
+	assert_int_equal(guest_stat(v->drv.g, "malformed"), 20);
 	/* Among the buffers of one frame. */
 	vnic_add(v, 0, &part, 0, 1);
 	vnic_add(v, 0, &part, 1, 0);
-	drvq_publish(&v->q[0]);
-	assert_true(comes_back(v, own_mac, 0));
+	drvq_publish(&v->drv.q[0]);
+	assert_true(vnic_comes_back(v, own_mac, 0));
 	vnic_add(v, 0, &part, 0, 1);
 	vnic_add(v, 0, &part, 1, 0);
-	drvq_publish(&v->q[0]);
+	drvq_publish(&v->drv.q[0]);
 	{
 		uint8_t frame[200] = {0}, got[VNIC_FRAME];
 		struct virtio_net_hdr h;
@@ -870,90 +808,52 @@ static void test_bad_buffers(void **state)
 		assert_int_equal(vnic_receive(v, 0, &h, got, 0), 0);
 	}
 	/* The good one waits for another frame. */
-	assert_int_equal(drvq_out_nr(&v->q[0]), 1);
-	assert_true(comes_back(v, own_mac, 0));
-	assert_int_equal(drvq_out_nr(&v->q[0]), 0);
-	vnic_destroy(v);
-}
-
-/* An available index that jumps: DEVICE_NEEDS_RESET. */
-static void test_broken_ring(void **state)
-{
-	struct vnic *v = vnic_create(LOOPBACK, (struct vnic_shape){.iommu = true});
-	uint16_t idx = VNIC_SIZE + 1;
-
-	(void)state;
-	memcpy((uint8_t *)guest_at(v->g, VNIC_RING(1) + 0x4000) + 2, &idx, 2);
-	vnic_kick(v, 1);
-	guest_run(v->g, 0);
-	assert_int_equal(vnic_status(v) & 64, 64);
-	vnic_reset(v);
-	vnic_init(v);
-	assert_true(comes_back(v, own_mac, 0));
-	vnic_destroy(v);
-}
-
-/* Out of reach for a moment: goes on without a kick. */
-static void test_ring_comes_back(void **state)
-{
-	struct vnic *v = vnic_create(LOOPBACK, (struct vnic_shape){.iommu = true});
-	const struct virtio_net_hdr h = {0};
-	uint8_t got[VNIC_FRAME], frame[60] = {0};
-	struct virtio_net_hdr back;
-
-	(void)state;
-	assert_true(comes_back(v, own_mac, 0));
-	assert_int_equal(guest_unmap(v->g, 0, VNIC_HOLE), 0);
-	vnic_post(v, 0, 1, 1536, 1);
-	memcpy(frame, own_mac, 6);
-	vnic_send(v, 0, &h, frame, sizeof(frame), 0);
-	assert_int_not_equal(guest_faults(v->g, NULL), 0);
-	assert_int_equal(guest_map(v->g, 0, VNIC_HOLE, RW), 0);
-	assert_int_equal(vnic_receive(v, 0, &back, got, 10000), sizeof(frame));
-	assert_int_equal(vnic_status(v) & 64, 0);
+	assert_int_equal(drvq_out_nr(&v->drv.q[0]), 1);
+	assert_true(vnic_comes_back(v, own_mac, 0));
+	assert_int_equal(drvq_out_nr(&v->drv.q[0]), 0);
 	vnic_destroy(v);
 }
 
 static void test_resets(void **state)
 {
-	struct vnic *v = vnic_create(LOOPBACK, (struct vnic_shape){.iommu = true});
+	struct vnic *v = vnic_create(LOOPBACK, (struct vdrv_shape){.iommu = true});
 	uint8_t frame[60] = {0};
 	struct virtio_net_hdr h = {0};
-	struct vnic_part part = {VNIC_TX, VNIC_HEADER + sizeof(frame)};
+	struct vdrv_part part = {VNIC_TX, VNIC_HEADER + sizeof(frame)};
 
 	(void)state;
-	memset(guest_at(v->g, VNIC_TX), 0, part.len);
+	memset(guest_at(v->drv.g, VNIC_TX), 0, part.len);
 	for (unsigned i = 0; i < 20; i++) {
 		vnic_post(v, 0, 8, 1536, 1);
 		for (unsigned k = 0; k < 30; k++)
 			vnic_add(v, 1, &part, 1, 0);
-		drvq_publish(&v->q[1]);
-		vnic_kick(v, 1);
+		drvq_publish(&v->drv.q[1]);
+		vdrv_kick(&v->drv, 1);
 		if (i & 1)
-			endpoint_poll(v->g->ep, 5);
+			endpoint_poll(v->drv.g->ep, 5);
 		if (i & 2) {
-			vnic_reset(v);
-			endpoint_poll(v->g->ep, 64);
+			vdrv_reset(&v->drv);
+			endpoint_poll(v->drv.g->ep, 64);
 		} else {
-			endpoint_reset(v->g->ep);
-			endpoint_poll(v->g->ep, 64);
-			guest_bus_master(v->g, true);
+			endpoint_reset(v->drv.g->ep);
+			endpoint_poll(v->drv.g->ep, 64);
+			guest_bus_master(v->drv.g, true);
 		}
 		vnic_init(v);
 	}
 	/* One queue alone. */
 	vnic_post(v, 0, 8, 1536, 1);
-	vnic_reset_queue(v, 0);
-	vnic_reset_queue(v, 1);
-	assert_true(comes_back(v, own_mac, 0));
+	vdrv_reset_queue(&v->drv, 0);
+	vdrv_reset_queue(&v->drv, 1);
+	assert_true(vnic_comes_back(v, own_mac, 0));
 	/* A function that may not master the bus is quiet. */
-	guest_bus_master(v->g, false);
+	guest_bus_master(v->drv.g, false);
 	vnic_send(v, 0, &h, frame, sizeof(frame), 0);
-	assert_int_equal(drvq_out_nr(&v->q[1]), 1);
-	guest_bus_master(v->g, true);
-	guest_run(v->g, 0);
+	assert_int_equal(drvq_out_nr(&v->drv.q[1]), 1);
+	guest_bus_master(v->drv.g, true);
+	guest_run(v->drv.g, 0);
 	vnic_reap(v, 0);
-	assert_int_equal(drvq_out_nr(&v->q[1]), 0);
+	assert_int_equal(drvq_out_nr(&v->drv.q[1]), 0);
 	vnic_destroy(v);
 }
 
@@ -984,11 +884,7 @@ int main(void)
 		cmocka_unit_test(test_overlap),
 		cmocka_unit_test(test_unmapped),
 		cmocka_unit_test(test_unmapped_control),
-		cmocka_unit_test(test_unmapped_ring),
-		cmocka_unit_test(test_asleep),
 		cmocka_unit_test(test_bad_buffers),
-		cmocka_unit_test(test_broken_ring),
-		cmocka_unit_test(test_ring_comes_back),
 		cmocka_unit_test(test_resets),
 	};
 

@@ -92,7 +92,7 @@ static uint8_t payload[20000], frame[VNIC_FRAME], got[VNIC_FRAME];
 static void test_out(void **state)
 {
 	struct vnic *v = vnic_create("backend=tap,ifname=" IFNAME ",mac=" VNIC_MAC,
-				     (struct vnic_shape){.iommu = true});
+				     (struct vdrv_shape){.iommu = true});
 	struct vnic_flow f = flow(true);
 	struct virtio_net_hdr h, back;
 	unsigned l4;
@@ -106,15 +106,15 @@ static void test_out(void **state)
 		len = vnic_build(frame, &f, payload, gso ? 20000 : 1000, true, &l4);
 		h = vnic_header(&f, l4, gso);
 		vnic_send(v, 0, &h, frame, len, 1700);
-		assert_int_equal(drvq_out_nr(&v->q[1]), 0);
+		assert_int_equal(drvq_out_nr(&v->drv.q[1]), 0);
 		assert_int_equal(take(fd, got, &back), len);
 		assert_memory_equal(got, frame, len);
 		assert_int_equal(back.gso_type, gso ? 1 : 0);
 		assert_int_equal(back.gso_size, gso);
 		assert_int_equal(back.flags, 1);
 	}
-	assert_int_equal(guest_stat(v->g, "checksums"), 0);
-	assert_int_equal(guest_stat(v->g, "segmented"), 0);
+	assert_int_equal(guest_stat(v->drv.g, "checksums"), 0);
+	assert_int_equal(guest_stat(v->drv.g, "segmented"), 0);
 	close(fd);
 	vnic_destroy(v);
 }
@@ -127,7 +127,7 @@ static void test_in(void **state)
 	for (unsigned plain = 0; plain < 2; plain++) {
 		struct vnic *v = vnic_create(
 			"backend=tap,ifname=" IFNAME ",mac=" VNIC_MAC,
-			(struct vnic_shape){
+			(struct vdrv_shape){
 				.iommu = true,
 				.without = plain ? BIT(VIRTIO_NET_F_GUEST_CSUM) : 0});
 		struct vnic_flow f = flow(false);
@@ -138,7 +138,7 @@ static void test_in(void **state)
 
 		flags_up(IFNAME);
 		fd = open_packet(IFNAME);
-		vnic_post(v, 0, VNIC_SIZE, 1536, 1);
+		vnic_post(v, 0, VDRV_SIZE, 1536, 1);
 		len = vnic_build(frame, &f, payload, 20000, true, &l4);
 		h = vnic_header(&f, l4, 1460);
 		send_in(fd, &h, frame, len);
@@ -165,20 +165,20 @@ static void test_in(void **state)
 static void test_unmapped(void **state)
 {
 	struct vnic *v = vnic_create("backend=tap,ifname=" IFNAME ",mac=" VNIC_MAC,
-				     (struct vnic_shape){.iommu = true});
-	struct vnic_part parts[2] = {{VNIC_TX, VNIC_HEADER}, {VNIC_HOLE, 60}};
+				     (struct vdrv_shape){.iommu = true});
+	struct vdrv_part parts[2] = {{VNIC_TX, VNIC_HEADER}, {VNIC_HOLE, 60}};
 
 	(void)state;
-	memset(guest_at(v->g, VNIC_TX), 0, VNIC_HEADER);
+	memset(guest_at(v->drv.g, VNIC_TX), 0, VNIC_HEADER);
 	vnic_add(v, 1, parts, 2, 0);
-	drvq_publish(&v->q[1]);
-	vnic_kick(v, 1);
-	guest_run(v->g, 0);
+	drvq_publish(&v->drv.q[1]);
+	vdrv_kick(&v->drv, 1);
+	guest_run(v->drv.g, 0);
 	vnic_reap(v, 0);
-	assert_int_equal(drvq_out_nr(&v->q[1]), 0);
-	assert_int_equal(guest_stat(v->g, "blocked"), 1);
-	assert_int_equal(guest_faults(v->g, NULL), 1);
-	vnic_reset(v);
+	assert_int_equal(drvq_out_nr(&v->drv.q[1]), 0);
+	assert_int_equal(guest_stat(v->drv.g, "blocked"), 1);
+	assert_int_equal(guest_faults(v->drv.g, NULL), 1);
+	vdrv_reset(&v->drv);
 	vnic_init(v);
 	vnic_destroy(v);
 }
@@ -187,7 +187,7 @@ static void test_queues(void **state)
 {
 	struct vnic *v =
 		vnic_create("backend=tap,ifname=" IFNAME ",queues=3,mac=" VNIC_MAC,
-			    (struct vnic_shape){.iommu = true, .pairs = 3});
+			    (struct vdrv_shape){.iommu = true, .queues = 3});
 	struct vnic_flow f = flow(true);
 	struct virtio_net_hdr h = {0}, back;
 	uint16_t pairs = 3;
@@ -206,7 +206,7 @@ static void test_queues(void **state)
 	}
 	pairs = 1;
 	assert_int_equal(vnic_control(v, 4, 0, &pairs, 2), VIRTIO_NET_OK);
-	assert_int_equal(guest_stat(v->g, "queue_pairs"), 1);
+	assert_int_equal(guest_stat(v->drv.g, "queue_pairs"), 1);
 	vnic_send(v, 2, &h, frame, len, 0);
 	assert_int_equal(take(fd, got, &back), len);
 	close(fd);

@@ -50,7 +50,7 @@ static bool next_frame(struct talk *t, unsigned ms)
 
 static void post(struct talk *t, unsigned nr)
 {
-	unsigned out = drvq_out_nr(&t->v->q[0]);
+	unsigned out = drvq_out_nr(&t->v->drv.q[0]);
 
 	if (out < nr)
 		vnic_post(t->v, 0, nr - out, 1536, 1);
@@ -85,7 +85,7 @@ static struct talk *talk_to(const char *options, uint64_t without, bool udp,
 	char all[160];
 
 	snprintf(all, sizeof(all), "backend=user,mac=" VNIC_MAC "%s", options);
-	t->v = vnic_create(all, (struct vnic_shape){.iommu = true, .without = without});
+	t->v = vnic_create(all, (struct vdrv_shape){.iommu = true, .without = without});
 	t->flow = (struct vnic_flow){.udp = udp,
 				     .src = GUEST_IP,
 				     .dst = HOST_IP,
@@ -105,7 +105,7 @@ static void end(struct talk *t)
 /* With partial checksums, as a series if it is longer than a segment. */
 static void say(struct talk *t, const void *payload, size_t len)
 {
-	bool sums = t->v->features & BIT(VIRTIO_NET_F_CSUM);
+	bool sums = t->v->drv.features & BIT(VIRTIO_NET_F_CSUM);
 	struct virtio_net_hdr h = {0};
 	unsigned l4;
 	size_t n = vnic_build(t->frame, &t->flow, payload, len, sums, &l4);
@@ -190,7 +190,7 @@ static void test_udp_series(void **state)
 		assert_int_equal(recv(fd, back, sizeof(back), 0), want);
 		assert_memory_equal(back, payload + done, want);
 	}
-	assert_int_equal(guest_stat(t->v->g, "segmented"), 1);
+	assert_int_equal(guest_stat(t->v->drv.g, "segmented"), 1);
 	close(fd);
 	end(t);
 }
@@ -208,16 +208,17 @@ static void test_sockets_limit(void **state)
 		t->flow.sport = (uint16_t)(5000 + i);
 		say(t, "x", 1);
 	}
-	assert_int_equal(guest_stat(t->v->g, "user_sockets"), 256);
-	assert_int_equal(guest_stat(t->v->g, "user_refused"), 0);
+	assert_int_equal(guest_stat(t->v->drv.g, "user_sockets"), 256);
+	assert_int_equal(guest_stat(t->v->drv.g, "user_refused"), 0);
 	t->flow.sport++;
 	say(t, "x", 1);
-	assert_int_equal(guest_stat(t->v->g, "user_sockets"), 256);
-	assert_int_equal(guest_stat(t->v->g, "user_refused"), 1);
+	assert_int_equal(guest_stat(t->v->drv.g, "user_sockets"), 256);
+	assert_int_equal(guest_stat(t->v->drv.g, "user_refused"), 1);
 	for (unsigned i = 0; i < 256; i++)
 		assert_int_equal(recv(fd, &byte, 1, MSG_DONTWAIT), 1);
 	assert_int_equal(recv(fd, &byte, 1, MSG_DONTWAIT), -1);
-	assert_true(endpoint_timeout_ms(t->v->g->ep) <= 5); /* more than can be watched */
+	assert_true(endpoint_timeout_ms(t->v->drv.g->ep) <=
+		    5); /* more than can be watched */
 	close(fd);
 	end(t);
 }
@@ -364,8 +365,8 @@ static void test_sockets_end(void **state)
 		while (next_frame(t, 0))
 			post(t, 48);
 	}
-	assert_true(guest_stat(t->v->g, "user_sockets") < 8);
-	assert_int_equal(guest_stat(t->v->g, "user_refused"), 0);
+	assert_true(guest_stat(t->v->drv.g, "user_sockets") < 8);
+	assert_int_equal(guest_stat(t->v->drv.g, "user_refused"), 0);
 	close(listener);
 	end(t);
 }
@@ -399,10 +400,10 @@ static void tcp_both_ways(uint64_t without)
 	} else {
 		assert_true(c.series > 0);
 		assert_true(c.frames < 100);
-		assert_int_equal(guest_stat(t->v->g, "segmented"), 0);
+		assert_int_equal(guest_stat(t->v->drv.g, "segmented"), 0);
 	}
-	assert_int_equal(guest_stat(t->v->g, "rx_dropped"), 0);
-	assert_int_equal(guest_stat(t->v->g, "malformed"), 0);
+	assert_int_equal(guest_stat(t->v->drv.g, "rx_dropped"), 0);
+	assert_int_equal(guest_stat(t->v->drv.g, "malformed"), 0);
 	free(data);
 	close(t->fd);
 	close(listener);
@@ -435,19 +436,19 @@ static void test_backlog(void **state)
 	assert_int_equal(listen(listener, 1), 0);
 	establish(t, listener);
 	/* Buffers that are there hold too little. */
-	vnic_reset_queue(t->v, 0);
+	vdrv_reset_queue(&t->v->drv, 0);
 	vnic_post(t->v, 0, 2, 1536, 1);
 	assert_int_equal(send(t->fd, data, 40000, 0), 40000);
-	for (unsigned i = 0; i < PATIENCE && !guest_stat(t->v->g, "rx_backlog"); i++)
+	for (unsigned i = 0; i < PATIENCE && !guest_stat(t->v->drv.g, "rx_backlog"); i++)
 		assert_false(next_frame(t, 1));
-	assert_true(guest_stat(t->v->g, "rx_backlog") > 0);
-	assert_int_equal(endpoint_timeout_ms(t->v->g->ep), -1);
+	assert_true(guest_stat(t->v->drv.g, "rx_backlog") > 0);
+	assert_int_equal(endpoint_timeout_ms(t->v->drv.g->ep), -1);
 	while (c.bytes < 40000) {
 		post(t, 60);
 		assert_true(next_frame(t, PATIENCE));
 		take_data(t, data, &c);
 	}
-	assert_int_equal(guest_stat(t->v->g, "rx_dropped"), 0);
+	assert_int_equal(guest_stat(t->v->drv.g, "rx_dropped"), 0);
 	free(data);
 	close(t->fd);
 	close(listener);
@@ -474,7 +475,7 @@ static void test_hostfwd(void **state)
 	check_sums(t);
 	assert_int_equal(t->got[vnic_l4(t->got) + 13] & 0x3f, 0x02);
 	assert_int_equal(t->got[vnic_l4(t->got) + 3], 7);
-	assert_int_equal(guest_stat(t->v->g, "user_sockets"), 1);
+	assert_int_equal(guest_stat(t->v->drv.g, "user_sockets"), 1);
 	close(fd);
 	end(t);
 }
@@ -508,8 +509,8 @@ static void test_reset(void **state)
 		establish(t, listener);
 		if (send(t->fd, data, 100000, MSG_DONTWAIT) > 0)
 			next_frame(t, i);
-		vnic_reset(t->v);
-		guest_run(t->v->g, 0);
+		vdrv_reset(&t->v->drv);
+		guest_run(t->v->drv.g, 0);
 		vnic_init(t->v);
 		close(t->fd);
 		t->flow.sport++;

@@ -1,53 +1,32 @@
 /* SPDX-License-Identifier: BSD-3-Clause OR GPL-2.0-only */
-/*
- * A virtio-blk driver for tests: registers through the PCI function, rings
- * through the driver half of lib/virtq, memory through the guest's IOMMU.
- */
+/* A virtio-blk driver for tests. */
 #ifndef VIOMMU_TESTS_VDISK_H
 #define VIOMMU_TESTS_VDISK_H
 
-#include "guest.h"
+#include "vdrv.h"
 
 #include "endpoints/blk/proto.h"
-#include "virtq/driver.h"
-
-#define VDISK_QUEUES 4u
-#define VDISK_SIZE   64u /* entries of each ring */
 
 /* Offsets in guest memory. [0, VDISK_DATA) is mapped, [VDISK_DATA, VDISK_RO) too,
  * [VDISK_RO, VDISK_HOLE) for reading only, what is behind is not. */
-#define VDISK_RING(q)  ((q)*0x10000ull)
-#define VDISK_TABLE(q) (0x40000ull + (q)*0x10000ull)
-#define VDISK_HEADS    0x80000ull
-#define VDISK_DATA     0x100000ull
-#define VDISK_RO       0x900000ull
-#define VDISK_HOLE     0xa00000ull
-
-struct vdisk_shape {
-	bool iommu, packed, event_idx, indirect;
-	unsigned queues; /* 0: 1 */
-};
+#define VDISK_HEADS VDRV_OWN
+#define VDISK_DATA  VDRV_DATA
+#define VDISK_RO    0x900000ull
+#define VDISK_HOLE  0xa00000ull
 
 struct vdisk {
-	struct guest *g;
-	struct vdisk_shape shape;
-	struct drvq q[VDISK_QUEUES];
-	struct drvq_slot slots[VDISK_QUEUES][VDISK_SIZE];
-	uint64_t features;		 /* accepted */
-	unsigned common, notify, device; /* offsets in BAR 0 */
+	struct vdrv drv;
 	unsigned next_head;
 };
 
 /* A guest with a blk endpoint, the driver up. */
-struct vdisk *vdisk_create(const char *options, struct vdisk_shape shape);
+struct vdisk *vdisk_create(const char *options, struct vdrv_shape shape);
 /* The same in two steps. */
-struct vdisk *vdisk_plug(const char *options, struct vdisk_shape shape);
+struct vdisk *vdisk_plug(const char *options, struct vdrv_shape shape);
 void vdisk_init(struct vdisk *v);
 /* Maps what vdisk_create() maps. */
 void vdisk_map(struct vdisk *v);
 void vdisk_destroy(struct vdisk *v);
-void vdisk_reset(struct vdisk *v);
-uint8_t vdisk_status(struct vdisk *v);
 
 /* The head of a request, and where its status goes, by the driver's choice. */
 struct vdisk_req {
@@ -59,18 +38,13 @@ struct vdisk_req {
  * Sends a request; data as offset and length, behind the head (readable) or
  * before the status (writable). Makes it available and kicks.
  */
-struct vdisk_part {
-	uint64_t offset;
-	uint32_t len;
-};
 void vdisk_send(struct vdisk *v, unsigned queue, struct vdisk_req *req, uint32_t type,
-		uint64_t sector, const struct vdisk_part *parts, unsigned parts_nr,
+		uint64_t sector, const struct vdrv_part *parts, unsigned parts_nr,
 		bool writable);
 /* Parts as they are, iovas computed; no head, no status. */
 void vdisk_send_raw(struct vdisk *v, unsigned queue, struct vdisk_req *req,
-		    const struct vdisk_part *parts, unsigned readable_nr,
+		    const struct vdrv_part *parts, unsigned readable_nr,
 		    unsigned writable_nr);
-void vdisk_kick(struct vdisk *v, unsigned queue);
 /* Prepares head and status of a request without sending it. */
 void vdisk_prepare(struct vdisk *v, struct vdisk_req *req, uint32_t type,
 		   uint64_t sector);
@@ -86,10 +60,5 @@ uint8_t vdisk_do(struct vdisk *v, uint32_t type, uint64_t sector, uint64_t offse
 	vdisk_do(v, VIRTIO_BLK_T_IN, sector, offset, len, NULL)
 #define vdisk_write(v, sector, offset, len)                                              \
 	vdisk_do(v, VIRTIO_BLK_T_OUT, sector, offset, len, NULL)
-
-/* Device configuration space. */
-uint64_t vdisk_config(struct vdisk *v, unsigned offset, unsigned len);
-void vdisk_set_config(struct vdisk *v, unsigned offset, unsigned len, uint64_t value);
-uint64_t vdisk_offered(struct vdisk *v);
 
 #endif

@@ -3,117 +3,24 @@
 
 #include <poll.h>
 
-#include "virtio_regs.h"
-
-#define AREA_DRIVER 0x4000u
-#define AREA_DEVICE 0x8000u
-#define AREA_LEN    0x10000u
-
-static uint64_t get(struct vnic *v, unsigned at, unsigned len)
-{
-	return guest_reg(v->g, 0, v->common + at, len);
-}
-
-static void set(struct vnic *v, unsigned at, unsigned len, uint64_t value)
-{
-	guest_set_reg(v->g, 0, v->common + at, len, value);
-}
-
-static unsigned find_region(struct vnic *v, unsigned type)
-{
-	unsigned cap = 0;
-
-	while ((cap = guest_find_cap(v->g, CAP_VENDOR, cap)) != 0)
-		if (guest_config(v->g, cap + 3, 1) == type)
-			return (unsigned)guest_config(v->g, cap + 8, 4);
-	fail();
-	return 0;
-}
-
-struct vnic *vnic_plug(const char *options, struct vnic_shape shape)
+struct vnic *vnic_plug(const char *options, struct vdrv_shape shape)
 {
 	struct vnic *v = calloc(1, sizeof(*v));
 
-	v->shape = shape;
-	if (!v->shape.pairs)
-		v->shape.pairs = 1;
-	v->g = guest_create(shape.iommu);
-	assert_int_equal(guest_map(v->g, 0, VNIC_HOLE, RW), 0);
-	assert_int_equal(guest_endpoint(v->g, "net", options), 0);
-	v->common = find_region(v, 1);
-	v->notify = find_region(v, 2);
-	v->device = find_region(v, 4);
+	vdrv_boot(&v->drv, shape);
+	assert_int_equal(guest_map(v->drv.g, 0, VNIC_HOLE, RW), 0);
+	vdrv_plug(&v->drv, "net", options);
 	return v;
-}
-
-uint64_t vnic_offered(struct vnic *v)
-{
-	uint64_t f;
-
-	set(v, DEVICE_FEATURE_SELECT, 4, 0);
-	f = get(v, DEVICE_FEATURE, 4);
-	set(v, DEVICE_FEATURE_SELECT, 4, 1);
-	return f | get(v, DEVICE_FEATURE, 4) << 32;
-}
-
-static void choose_features(struct vnic *v)
-{
-	v->features = vnic_offered(v) & ~v->shape.without;
-	if (!v->shape.packed)
-		v->features &= ~BIT(34);
-	if (!v->shape.event_idx)
-		v->features &= ~BIT(29);
-	if (!v->shape.indirect)
-		v->features &= ~BIT(28);
-	set(v, DRIVER_FEATURE_SELECT, 4, 0);
-	set(v, DRIVER_FEATURE, 4, (uint32_t)v->features);
-	set(v, DRIVER_FEATURE_SELECT, 4, 1);
-	set(v, DRIVER_FEATURE, 4, v->features >> 32);
-	set(v, DEVICE_STATUS, 1, ACKNOWLEDGE | DRIVER | FEATURES_OK);
-	assert_int_not_equal(get(v, DEVICE_STATUS, 1) & FEATURES_OK, 0);
-}
-
-static void init_queue(struct vnic *v, unsigned i)
-{
-	uint64_t base = guest_iova(v->g, VNIC_RING(i));
-	const struct drvq_config cfg = {
-		.size = VNIC_SIZE,
-		.packed = v->shape.packed,
-		.event_idx = v->shape.event_idx,
-		.desc = guest_at(v->g, VNIC_RING(i)),
-		.driver = guest_at(v->g, VNIC_RING(i) + AREA_DRIVER),
-		.device = guest_at(v->g, VNIC_RING(i) + AREA_DEVICE),
-		.slots = v->slots[i],
-		.tables = guest_at(v->g, VNIC_TABLE(i)),
-		.tables_dma = guest_iova(v->g, VNIC_TABLE(i)),
-		.table_nr = v->shape.indirect ? AREA_LEN / 16 / VNIC_SIZE : 0,
-	};
-
-	memset(guest_at(v->g, VNIC_RING(i)), 0, AREA_LEN);
-	assert_int_equal(drvq_init(&v->q[i], &cfg), 0);
-	set(v, QUEUE_SELECT, 2, i);
-	set(v, QUEUE_SIZE, 2, VNIC_SIZE);
-	set(v, QUEUE_VECTOR, 2, 1 + i);
-	set(v, QUEUE_DESC, 8, base);
-	set(v, QUEUE_DRIVER, 8, base + AREA_DRIVER);
-	set(v, QUEUE_DEVICE, 8, base + AREA_DEVICE);
-	set(v, QUEUE_ENABLE, 2, 1);
-	assert_int_equal(get(v, QUEUE_ENABLE, 2), 1);
 }
 
 void vnic_init(struct vnic *v)
 {
-	choose_features(v);
-	v->queues = 2 * v->shape.pairs + 1;
 	v->next_tx = VNIC_TX;
 	v->next_rx = VNIC_RX;
-	set(v, CONFIG_VECTOR, 2, 0);
-	for (unsigned i = 0; i < v->queues; i++)
-		init_queue(v, i);
-	set(v, DEVICE_STATUS, 1, ACKNOWLEDGE | DRIVER | FEATURES_OK | DRIVER_OK);
+	vdrv_init(&v->drv, 2 * v->drv.shape.queues + 1);
 }
 
-struct vnic *vnic_create(const char *options, struct vnic_shape shape)
+struct vnic *vnic_create(const char *options, struct vdrv_shape shape)
 {
 	struct vnic *v = vnic_plug(options, shape);
 
@@ -123,65 +30,24 @@ struct vnic *vnic_create(const char *options, struct vnic_shape shape)
 
 void vnic_destroy(struct vnic *v)
 {
-	guest_destroy(v->g);
+	vdrv_unplug(&v->drv);
 	free(v);
 }
 
-void vnic_reset(struct vnic *v)
-{
-	set(v, DEVICE_STATUS, 1, 0);
-	assert_int_equal(get(v, DEVICE_STATUS, 1), 0);
-}
-
-uint8_t vnic_status(struct vnic *v)
-{
-	return (uint8_t)get(v, DEVICE_STATUS, 1);
-}
-
-uint64_t vnic_config(struct vnic *v, unsigned offset, unsigned len)
-{
-	return guest_reg(v->g, 0, v->device + offset, len);
-}
-
-void vnic_reset_queue(struct vnic *v, unsigned queue)
-{
-	set(v, QUEUE_SELECT, 2, queue);
-	set(v, QUEUE_RESET, 2, 1);
-	assert_int_equal(get(v, QUEUE_RESET, 2), 0);
-	init_queue(v, queue);
-}
-
-void vnic_kick(struct vnic *v, unsigned queue)
-{
-	guest_set_reg(v->g, 0, v->notify + queue * NOTIFY_SCALE, 2, queue);
-}
-
 struct vnic_buffer *vnic_add(struct vnic *v, unsigned queue,
-			     const struct vnic_part *parts, unsigned readable_nr,
+			     const struct vdrv_part *parts, unsigned readable_nr,
 			     unsigned writable_nr)
 {
 	struct vnic_buffer *b = &v->buffers[v->next_buffer++ % 4096];
-	struct drvq_buf bufs[VNIC_SIZE];
 
 	*b = (struct vnic_buffer){.offset = parts[0].offset};
-	assert_in_range(readable_nr + writable_nr, 1, VNIC_SIZE);
-	for (unsigned i = 0; i < readable_nr + writable_nr; i++) {
-		bufs[i].addr = guest_iova(v->g, parts[i].offset);
-		bufs[i].len = parts[i].len;
-	}
-	assert_int_equal(drvq_add(&v->q[queue], bufs, readable_nr, writable_nr, b), 0);
+	vdrv_add(&v->drv, queue, parts, readable_nr, writable_nr, b);
 	return b;
-}
-
-static void publish(struct vnic *v, unsigned queue)
-{
-	if (drvq_publish(&v->q[queue]))
-		vnic_kick(v, queue);
 }
 
 void vnic_post(struct vnic *v, unsigned pair, unsigned nr, uint32_t len, unsigned cuts)
 {
-	struct vnic_part parts[VNIC_SIZE];
+	struct vdrv_part parts[VDRV_SIZE];
 
 	for (; nr; nr--) {
 		if (v->next_rx + len > VNIC_HOLE)
@@ -193,52 +59,52 @@ void vnic_post(struct vnic *v, unsigned pair, unsigned nr, uint32_t len, unsigne
 		v->next_rx += (len + 7) & ~7u;
 		vnic_add(v, 2 * pair, parts, 0, cuts);
 	}
-	publish(v, 2 * pair);
+	vdrv_publish(&v->drv, 2 * pair);
 }
 
 void vnic_reap(struct vnic *v, unsigned pair)
 {
 	struct drvq_used used;
 
-	while (drvq_poll(&v->q[2 * pair + 1], &used) > 0) {
+	while (drvq_poll(&v->drv.q[2 * pair + 1], &used) > 0) {
 		assert_int_equal(used.len, 0);
 		((struct vnic_buffer *)used.cookie)->used = true;
 	}
-	assert_false(v->q[2 * pair + 1].broken);
+	assert_false(v->drv.q[2 * pair + 1].broken);
 }
 
 void vnic_send(struct vnic *v, unsigned pair, const struct virtio_net_hdr *header,
 	       const void *frame, size_t len, size_t piece)
 {
 	size_t total = VNIC_HEADER + len, done = 0;
-	struct vnic_part parts[VNIC_SIZE];
+	struct vdrv_part parts[VDRV_SIZE];
 	unsigned nr = 0;
 	uint8_t *at;
 
 	if (v->next_tx + total > VNIC_TX + VNIC_TX_LEN)
 		v->next_tx = VNIC_TX;
-	at = guest_at(v->g, v->next_tx);
+	at = guest_at(v->drv.g, v->next_tx);
 	memcpy(at, header, VNIC_HEADER);
 	memcpy(at + VNIC_HEADER, frame, len);
 	for (; done < total; nr++) {
 		size_t n = piece ? piece : nr ? total : VNIC_HEADER;
 
-		if (n > total - done || nr + 1 == VNIC_SIZE)
+		if (n > total - done || nr + 1 == VDRV_SIZE)
 			n = total - done;
-		parts[nr] = (struct vnic_part){v->next_tx + done, (uint32_t)n};
+		parts[nr] = (struct vdrv_part){v->next_tx + done, (uint32_t)n};
 		done += n;
 	}
 	v->next_tx += total;
 	vnic_add(v, 2 * pair + 1, parts, nr, 0);
-	publish(v, 2 * pair + 1);
-	guest_run(v->g, 0);
+	vdrv_publish(&v->drv, 2 * pair + 1);
+	guest_run(v->drv.g, 0);
 	vnic_reap(v, pair);
 }
 
 static size_t take_frame(struct vnic *v, unsigned pair, struct virtio_net_hdr *header,
 			 uint8_t *frame)
 {
-	struct drvq *q = &v->q[2 * pair];
+	struct drvq *q = &v->drv.q[2 * pair];
 	struct drvq_used used;
 	struct vnic_buffer *b;
 	unsigned nr = 1;
@@ -256,14 +122,14 @@ static size_t take_frame(struct vnic *v, unsigned pair, struct virtio_net_hdr *h
 		if (!used.len)
 			return take_frame(v, pair, header, frame);
 		assert_true(len + used.len <= VNIC_FRAME + VNIC_HEADER);
-		memcpy(frame + len, guest_at(v->g, b->offset), used.len);
+		memcpy(frame + len, guest_at(v->drv.g, b->offset), used.len);
 		len += used.len;
 		if (i)
 			continue;
 		assert_true(used.len >= VNIC_HEADER);
 		memcpy(header, frame, VNIC_HEADER);
 		nr = header->num_buffers;
-		assert_in_range(nr, 1, VNIC_SIZE);
+		assert_in_range(nr, 1, VDRV_SIZE);
 	}
 	memmove(frame, frame + VNIC_HEADER, len - VNIC_HEADER);
 	return len - VNIC_HEADER;
@@ -277,11 +143,11 @@ size_t vnic_receive(struct vnic *v, unsigned pair, struct virtio_net_hdr *header
 	int nr;
 
 	for (unsigned i = 0;; i++) {
-		guest_run(v->g, 0);
+		guest_run(v->drv.g, 0);
 		len = take_frame(v, pair, header, frame);
 		if (len || i >= ms)
 			return len;
-		nr = endpoint_fds(v->g->ep, fds, ENDPOINT_FDS_MAX);
+		nr = endpoint_fds(v->drv.g->ep, fds, ENDPOINT_FDS_MAX);
 		poll(fds, (nfds_t)nr, 1);
 	}
 }
@@ -289,12 +155,13 @@ size_t vnic_receive(struct vnic *v, unsigned pair, struct virtio_net_hdr *header
 uint8_t vnic_control(struct vnic *v, uint8_t class, uint8_t command, const void *data,
 		     size_t len)
 {
-	struct vnic_part parts[3] = {{VNIC_CONTROL, 2},
+	struct vdrv_part parts[3] = {{VNIC_CONTROL, 2},
 				     {VNIC_CONTROL + 16, (uint32_t)len},
 				     {VNIC_CONTROL + 8, 1}};
-	unsigned queue = v->features & BIT(VIRTIO_NET_F_MQ) ? 2 * v->shape.pairs : 2;
+	unsigned queue =
+		v->drv.features & BIT(VIRTIO_NET_F_MQ) ? 2 * v->drv.shape.queues : 2;
 	struct drvq_used used;
-	uint8_t *at = guest_at(v->g, VNIC_CONTROL);
+	uint8_t *at = guest_at(v->drv.g, VNIC_CONTROL);
 
 	at[0] = class;
 	at[1] = command;
@@ -303,11 +170,33 @@ uint8_t vnic_control(struct vnic *v, uint8_t class, uint8_t command, const void 
 	if (!len)
 		parts[1] = parts[2];
 	vnic_add(v, queue, parts, len ? 2 : 1, 1);
-	publish(v, queue);
-	guest_run(v->g, 0);
-	assert_int_equal(drvq_poll(&v->q[queue], &used), 1);
+	vdrv_publish(&v->drv, queue);
+	guest_run(v->drv.g, 0);
+	assert_int_equal(drvq_poll(&v->drv.q[queue], &used), 1);
 	assert_int_equal(used.len, 1);
 	return at[8];
+}
+
+bool vnic_comes_back(struct vnic *v, const uint8_t *mac, unsigned vlan)
+{
+	uint8_t frame[60] = {0}, got[VNIC_FRAME];
+	struct virtio_net_hdr h;
+
+	memcpy(frame, mac, 6);
+	frame[12] = 0x88;
+	frame[13] = 0xb5;
+	if (vlan) {
+		frame[12] = 0x81;
+		frame[13] = 0;
+		frame[14] = (uint8_t)(vlan >> 8);
+		frame[15] = (uint8_t)vlan;
+	}
+	vnic_post(v, 0, 1, 2048, 1);
+	vnic_send(v, 0, &(struct virtio_net_hdr){0}, frame, sizeof(frame), 0);
+	if (!vnic_receive(v, 0, &h, got, 0))
+		return false;
+	assert_memory_equal(got, frame, sizeof(frame));
+	return true;
 }
 
 /* ---- frames ---- */

@@ -1,39 +1,23 @@
 /* SPDX-License-Identifier: BSD-3-Clause OR GPL-2.0-only */
-/*
- * A virtio-net driver for tests: registers through the PCI function, rings
- * through the driver half of lib/virtq, memory through the guest's IOMMU. And
- * frames to send, with a naive checksum that shares nothing with the device's.
- */
+/* A virtio-net driver for tests, and frames to send, with a naive checksum that
+ * shares nothing with the device's. */
 #ifndef VIOMMU_TESTS_VNIC_H
 #define VIOMMU_TESTS_VNIC_H
 
-#include "guest.h"
+#include "vdrv.h"
 
 #include "endpoints/net/proto.h"
-#include "virtq/driver.h"
 
-#define BIT(n)	    (1ull << (n))
-
-#define VNIC_QUEUES 7u
-#define VNIC_SIZE   64u /* entries of each ring */
 #define VNIC_FRAME  66000u
 #define VNIC_HEADER 12u
 #define VNIC_MAC    "52:54:00:01:02:03"
 
 /* Offsets in guest memory; [0, VNIC_HOLE) is mapped, what is behind is not. */
-#define VNIC_RING(q)  ((q)*0x10000ull)
-#define VNIC_TABLE(q) (0x80000ull + (q)*0x10000ull)
-#define VNIC_CONTROL  0xf0000ull
-#define VNIC_TX	      0x100000ull
-#define VNIC_TX_LEN   0x700000ull
-#define VNIC_RX	      0x800000ull
-#define VNIC_HOLE     0xf00000ull
-
-struct vnic_shape {
-	bool iommu, packed, event_idx, indirect;
-	unsigned pairs;	  /* 0: 1 */
-	uint64_t without; /* feature bits that the driver does not accept */
-};
+#define VNIC_CONTROL VDRV_OWN2
+#define VNIC_TX	     VDRV_DATA
+#define VNIC_TX_LEN  0x700000ull
+#define VNIC_RX	     0x800000ull
+#define VNIC_HOLE    0xf00000ull
 
 struct vnic_buffer { /* what a used entry is about */
 	uint64_t offset;
@@ -42,38 +26,22 @@ struct vnic_buffer { /* what a used entry is about */
 };
 
 struct vnic {
-	struct guest *g;
-	struct vnic_shape shape;
-	unsigned queues; /* set up */
-	struct drvq q[VNIC_QUEUES];
-	struct drvq_slot slots[VNIC_QUEUES][VNIC_SIZE];
-	uint64_t features;
-	unsigned common, notify, device; /* offsets in BAR 0 */
-	uint64_t next_tx, next_rx;	 /* where the next buffer goes */
+	struct vdrv drv;
+	uint64_t next_tx, next_rx; /* where the next buffer goes */
 	struct vnic_buffer buffers[4096];
 	unsigned next_buffer;
 };
 
-struct vnic *vnic_create(const char *options, struct vnic_shape shape);
+struct vnic *vnic_create(const char *options, struct vdrv_shape shape);
 /* The same in two steps. */
-struct vnic *vnic_plug(const char *options, struct vnic_shape shape);
+struct vnic *vnic_plug(const char *options, struct vdrv_shape shape);
 void vnic_init(struct vnic *v);
 void vnic_destroy(struct vnic *v);
-void vnic_reset(struct vnic *v);
-uint8_t vnic_status(struct vnic *v);
-uint64_t vnic_offered(struct vnic *v);
-uint64_t vnic_config(struct vnic *v, unsigned offset, unsigned len);
-void vnic_reset_queue(struct vnic *v, unsigned queue);
 
 /* Any chain; nothing is kicked. */
-struct vnic_part {
-	uint64_t offset;
-	uint32_t len;
-};
 struct vnic_buffer *vnic_add(struct vnic *v, unsigned queue,
-			     const struct vnic_part *parts, unsigned readable_nr,
+			     const struct vdrv_part *parts, unsigned readable_nr,
 			     unsigned writable_nr);
-void vnic_kick(struct vnic *v, unsigned queue);
 
 /* nr receive buffers of len bytes, cut into `cuts` descriptors each. */
 void vnic_post(struct vnic *v, unsigned pair, unsigned nr, uint32_t len, unsigned cuts);
@@ -87,6 +55,8 @@ void vnic_reap(struct vnic *v, unsigned pair);
 /* Runs the device for up to ms (0: one round); the next frame's length, 0: none. */
 size_t vnic_receive(struct vnic *v, unsigned pair, struct virtio_net_hdr *header,
 		    uint8_t *frame, unsigned ms);
+/* A small frame to an address, sent on the first pair; whether it comes back. */
+bool vnic_comes_back(struct vnic *v, const uint8_t *mac, unsigned vlan);
 /* The ack; 0xff: none. */
 uint8_t vnic_control(struct vnic *v, uint8_t class, uint8_t command, const void *data,
 		     size_t len);
