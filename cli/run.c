@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: BSD-3-Clause OR GPL-2.0-only */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -17,6 +16,7 @@
 #include "client.h"
 #include "commands.h"
 #include "find.h"
+#include "folder.h"
 #include "process.h"
 #include "run.h"
 #include "viot.h"
@@ -30,7 +30,7 @@ struct run {
 	struct run_options options;
 	struct run_plan plan;
 	char qemu_path[512], viommud_path[640];
-	bool dir_made;
+	int lock_fd; /* of the private folder; -1: it is not made */
 	struct process viommud, qemu;
 	int log_fd;    /* viommud's messages; -1: here */
 	int signal_fd; /* SIGINT, SIGTERM, SIGHUP, SIGCHLD */
@@ -51,28 +51,10 @@ static bool make_dir(struct run *run)
 		return args_refuse("run",
 				   "XDG_RUNTIME_DIR is too long for sockets in it; "
 				   "unset it");
-	if (!mkdtemp(plan->dir))
-		return args_refuse("run", "%s: %s", plan->dir, strerror(errno));
-	run->dir_made = true;
-	return true;
-}
-
-/* Only what is directly in it: nothing we make has folders. */
-static void remove_dir(struct run *run)
-{
-	struct dirent *entry;
-	DIR *dir;
-
-	if (!run->dir_made)
-		return;
-	dir = opendir(run->plan.dir);
-	if (!dir)
-		return;
-	while ((entry = readdir(dir)) != NULL)
-		if (strcmp(entry->d_name, ".") && strcmp(entry->d_name, ".."))
-			unlinkat(dirfd(dir), entry->d_name, 0);
-	closedir(dir);
-	rmdir(run->plan.dir);
+	folder_clean(client_runtime_base());
+	run->lock_fd = folder_create(plan->dir);
+	return run->lock_fd >= 0 ||
+	       args_refuse("run", "%s: %s", plan->dir, strerror(-run->lock_fd));
 }
 
 static bool write_file(const char *path, const void *data, size_t len)
@@ -372,7 +354,10 @@ static void clean_up(struct run *run)
 	process_stop(&run->viommud, VIOMMUD_MS);
 	process_kill_orphans();
 	restore_terminal(run);
-	remove_dir(run);
+	if (run->lock_fd >= 0) {
+		folder_remove(run->plan.dir);
+		close(run->lock_fd);
+	}
 	if (run->log_fd >= 0)
 		close(run->log_fd);
 	if (run->signal_fd >= 0)
@@ -425,7 +410,7 @@ static int run_all(struct run *run)
 
 int command_run(int argc, char **argv)
 {
-	struct run run = {.log_fd = -1, .signal_fd = -1};
+	struct run run = {.lock_fd = -1, .log_fd = -1, .signal_fd = -1};
 	int status = run_options_parse(argc, argv, &run.options);
 
 	if (status)

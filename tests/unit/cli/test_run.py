@@ -146,10 +146,38 @@ end = time.monotonic() + 10
 while alive(str(runtime)) and time.monotonic() < end:
     time.sleep(0.1)
 check("killed: helpers are gone", not alive(str(runtime)), alive(str(runtime)))
+
+# What it left goes with the next start; what is another's, or no folder of ours, stays.
+left = list(runtime.iterdir())
+check("killed: its folder is left", len(left) == 1 and (left[0] / "run.lock").exists(), left)
+victim = base / "victim"
+victim.mkdir(mode=0o700)
+(victim / "run.lock").write_text("")
+(runtime / "viommu-link").symlink_to(victim)
+(runtime / "viommu-unlocked").mkdir(mode=0o700)
+(runtime / "viommu-open").mkdir()
+(runtime / "viommu-open").chmod(0o755)
+(runtime / "viommu-linked-lock").mkdir(mode=0o700)
+(runtime / "viommu-linked-lock" / "run.lock").symlink_to(victim / "run.lock")
+(runtime / "viommu-open" / "run.lock").write_text("")
+stays = {"viommu-link", "viommu-unlocked", "viommu-open", "viommu-linked-lock"}
+other = start("exec sleep 60")
+stays |= {path.name for path in runtime.iterdir() if path not in left}
+check("a dead owner's folder is removed", not left[0].exists(), left)
+check("the next run", run("--disk", "null:1M").returncode == 0)
+found = {path.name for path in runtime.iterdir()}
+check("folders that stay", found == stays and len(found) == 5 and (victim / "run.lock").exists(),
+      found)
+other.send_signal(signal.SIGTERM)
+check("a living one was left alone", other.wait(30) == 1)
 for path in list(runtime.iterdir()):
-    for file in path.iterdir():
-        file.unlink()
-    path.rmdir()
+    if path.is_symlink():
+        path.unlink()
+    else:
+        for file in path.iterdir():
+            file.unlink()
+        path.rmdir()
+(victim / "run.lock").unlink()
 
 # viommud ends.
 process = start("exec sleep 60")
