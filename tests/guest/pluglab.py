@@ -129,18 +129,3 @@ class ManyDaemon(Daemon):
             return f"{self.MOST + 1} endpoints were taken"
         found = [each["id"] for each in self.ask("endpoints")]
         return "" if found == [f"e{i}" for i in range(self.MOST)] else f"stat lists {found}"
-
-
-
-
-class TwoDisks(Daemon):
-    """A viommud with a virtio disk and an NVMe controller, each on a file."""
-
-    SLOTS = {"iommu": 3, "disk": 4, "dma": 5, "nvme": 6}
-
-    def __init__(self, *options):
-        super().__init__(*options)
-        image = self.folder / "nvme.img"
-        with image.open("wb") as file:
-            file.truncate(IMAGE_LEN)
-        self.argv += ["--endpoint", f"nvme,id=nvme,ep=0x30,path={image}"]
