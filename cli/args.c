@@ -91,6 +91,8 @@ bool args_parse(const char *command, int argc, char **argv, const struct arg *ta
 			argv[i] = "--help";
 		else if (!strcmp(argv[i], "-o"))
 			argv[i] = "--output";
+		else if (!strcmp(argv[i], "-n"))
+			argv[i] = "--count";
 		if (strncmp(argv[i], "--", 2)) {
 			rest->item[rest->nr++] = argv[i++];
 			continue;

@@ -13,6 +13,7 @@ enum {
 
 int command_run(int argc, char **argv);
 int command_stat(int argc, char **argv);
+int command_top(int argc, char **argv);
 int command_trace(int argc, char **argv);
 int command_control(int argc, char **argv);
 int command_bench(int argc, char **argv);

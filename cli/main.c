@@ -16,6 +16,7 @@ static const char help[] =
 "\n"
 "  run       boot a guest with protected devices\n"
 "  stat      show what a running viommud has counted\n"
+"  top       the same live, by endpoint\n"
 "  trace     show requests and faults as they happen\n"
 "  control   send a command to a running viommud: add a disk, resize it, list mappings\n"
 "  bench     measure guests behind our IOMMU and QEMU's: one table, one page\n"
@@ -52,12 +53,12 @@ static const struct {
 	const char *name;
 	int (*run)(int argc, char **argv);
 } commands[] = {
-	{"run", command_run},	      {"stat", command_stat},
-	{"trace", command_trace},     {"control", command_control},
-	{"viot", command_viot},	      {"bench", command_bench},
-	{"version", command_version}, {"--version", command_version},
-	{"help", command_help},	      {"--help", command_help},
-	{"-h", command_help},
+	{"run", command_run},		{"stat", command_stat},
+	{"top", command_top},		{"trace", command_trace},
+	{"control", command_control},	{"viot", command_viot},
+	{"bench", command_bench},	{"version", command_version},
+	{"--version", command_version}, {"help", command_help},
+	{"--help", command_help},	{"-h", command_help},
 };
 
 int main(int argc, char **argv)

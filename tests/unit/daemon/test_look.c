@@ -355,12 +355,14 @@ static void program(void **state)
 	static const char *const timed[] = {"trace", "--for", "0.2", NULL};
 	static const char *const unknown[] = {"trace", "--endpoint", "tape", NULL};
 	static const char *const stat[] = {"stat", NULL};
+	static const char *const top[] = {"top", "-n", "2", "--delay", "0.1", NULL};
+	static const char *const watch[] = {"top", "--delay", "0.1", NULL};
 	static const char *const endless[] = {"trace", NULL};
 	char text[16384];
 	struct viommud d;
 	struct guest g;
-	pid_t pid;
-	int out;
+	pid_t pid, watching;
+	int out, watched, status;
 
 	(void)state;
 	viommud_start(&d, viommud, usual);
@@ -390,6 +392,11 @@ static void program(void **state)
 	assert_int_equal(finish_viommu(pid, out, text, sizeof(text)), 0);
 	expect_in(text, "p99");
 	expect_in(text, "batch size");
+	pid = start_viommu(&d, top, &out);
+	map_some(&g, 20);
+	assert_int_equal(finish_viommu(pid, out, text, sizeof(text)), 0);
+	expect_in(text, "a second     map unmap");
+	expect_in(text, "\ndma          dmatest");
 	/* Ctrl-C is a good end; viommud's death is not. */
 	pid = start_viommu(&d, endless, &out);
 	wait_for_trace(&g, out);
@@ -397,9 +404,14 @@ static void program(void **state)
 	assert_int_equal(finish_viommu(pid, out, text, sizeof(text)), 0);
 	pid = start_viommu(&d, endless, &out);
 	wait_for_trace(&g, out);
+	watching = start_viommu(&d, watch, &watched);
+	assert_true(read(watched, text, sizeof(text)) > 0);
 	viommud_end(&d, SIGKILL);
 	assert_int_equal(finish_viommu(pid, out, text, sizeof(text)), 1);
 	expect_in(text, "viommud has ended");
+	assert_int_equal(waitpid(watching, &status, 0), watching);
+	assert_int_equal(WEXITSTATUS(status), 1);
+	close(watched);
 	guest_kill(&g);
 }
 
