@@ -22,13 +22,18 @@ from labkit import LabError, Missing  # noqa: E402
 DISK_LEN = 256 << 20
 
 
+def built(path, target):
+    """A program of the build folder."""
+    path = pathlib.Path(os.environ.get("VIOMMU_BUILD") or ROOT / "build") / path
+    if not path.exists():
+        raise Missing(f"{path.name} is not built (make {target})")
+    return path
+
+
 def binary():
     """The daemon to test: VIOMMUD, else the one of the release build."""
-    build = pathlib.Path(os.environ.get("VIOMMU_BUILD") or ROOT / "build")
-    path = pathlib.Path(os.environ.get("VIOMMUD") or build / "release" / "daemon" / "viommud")
-    if not path.exists():
-        raise Missing("viommud is not built (make release)")
-    return path
+    given = os.environ.get("VIOMMUD")
+    return pathlib.Path(given) if given else built("release/daemon/viommud", "release")
 
 
 class Daemon:
