@@ -111,6 +111,9 @@ static void print_rest(const struct results *r)
 	       "own %.2f\n",
 	       a->array, a->hit, a->call, a->large, a->bypass, a->no_iommu,
 	       a->hit_section);
+	printf("page by page through contiguous memory mapped by the page: %.1f ns, "
+	       "%.0f %% hits\n",
+	       a->sequential, 100 * a->sequential_hits);
 	printf("readers, million/s: alone %.0f, with a writer of %.2f M pairs/s %.0f "
 	       "(sections of %u);\n  alone %.0f, with %.2f M pairs/s %.0f (sections of "
 	       "%u)\n",
@@ -168,9 +171,11 @@ static void write_json(FILE *f, const struct results *r)
 	fprintf(f,
 		"  \"iotlb_hit_call_ns\": %.3f,\n  \"iotlb_hit_section_ns\": %.3f,\n"
 		"  \"iotlb_hit_large_ns\": %.3f,\n  \"no_iommu_ns\": %.3f,\n"
-		"  \"array_index_ns\": %.3f,\n",
+		"  \"array_index_ns\": %.3f,\n  \"sequential_ns\": %.3f,\n"
+		"  \"sequential_hit_share\": %.4f,\n",
 		r->access.call, r->access.hit_section, r->access.large,
-		r->access.no_iommu, r->access.array);
+		r->access.no_iommu, r->access.array, r->access.sequential,
+		r->access.sequential_hits);
 	fprintf(f,
 		"  \"ring\": {\"noop_mops\": %.3f, \"map_batch_mops\": %.3f, "
 		"\"map_sync_us\": %.3f, \"unknown_mops\": %.3f},\n",

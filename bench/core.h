@@ -67,6 +67,9 @@ struct access_result {
 	double hit_section; /* the same in a section of its own */
 	double large;	    /* hit in a 1 GiB mapping, all over it */
 	double bypass, no_iommu;
+	/* through memory that is contiguous and mapped page by page: an access a
+	 * page, and the share of them that hit */
+	double sequential, sequential_hits;
 };
 struct access_result measure_access(void);
 

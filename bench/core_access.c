@@ -15,6 +15,8 @@
 #define BASE	  0x10000000ull
 #define LARGE	  0x4000000000ull
 #define LARGE_LEN (1ull << 30)
+#define STREAM	  0x8000000000ull
+#define STREAM_NR 16384u /* pages */
 
 struct bench {
 	struct counted_alloc alloc;
@@ -48,6 +50,10 @@ static int setup(struct bench *b)
 	rc = rc ? rc
 		: space_map(b->space, 1, LARGE, LARGE + LARGE_LEN - 1, 1ull << 32,
 			    VIOMMU_READ | VIOMMU_WRITE);
+	for (unsigned i = 0; i < STREAM_NR && !rc; i++)
+		rc = space_map(b->space, 1, STREAM + i * 4096ull,
+			       STREAM + i * 4096ull + 4095, (2ull << 32) + i * 4096ull,
+			       VIOMMU_READ | VIOMMU_WRITE);
 	for (unsigned i = 0; i < HOT; i++)
 		b->page[i] = (char *)(i * 8192ul);
 	for (unsigned i = 0; i < SEQUENCE; i++) {
@@ -126,6 +132,26 @@ static double translate_section(struct viommu_dma *dma, const uint64_t *iova)
 	return (double)(cpu_ns() - start) / OPS;
 }
 
+static double sequential(struct viommu_dma *dma, double *hits)
+{
+	uint64_t start = cpu_ns(), sum = 0;
+	struct viommu_dma_stats old, now;
+	struct viommu_span span;
+	double ns;
+
+	viommu_dma_get_stats(dma, &old);
+	viommu_dma_begin(dma);
+	for (unsigned i = 0; i < STREAM_NR; i++)
+		if (!viommu_dma_reach(dma, STREAM + i * 4096ull, 8, VIOMMU_READ, &span))
+			sum += (uintptr_t)span.hva;
+	viommu_dma_end(dma);
+	keep(sum);
+	ns = (double)(cpu_ns() - start) / STREAM_NR;
+	viommu_dma_get_stats(dma, &now);
+	*hits = (double)(now.hits - old.hits) / STREAM_NR;
+	return ns;
+}
+
 static double bypass(struct bench *b)
 {
 	double ns;
@@ -142,7 +168,7 @@ static double bypass(struct bench *b)
 struct access_result measure_access(void)
 {
 	struct bench *b = calloc(1, sizeof(*b));
-	double v[7][ROUNDS];
+	double v[8][ROUNDS], hits = 0;
 	struct access_result r;
 
 	if (setup(b))
@@ -154,6 +180,7 @@ struct access_result measure_access(void)
 		v[3][i] = translate(b->dma, b->wide);
 		v[4][i] = translate(b->bare, b->gpa);
 		v[6][i] = translate_call(b->dma, b->near);
+		v[7][i] = sequential(b->dma, &hits);
 	}
 	for (unsigned i = 0; i < ROUNDS; i++)
 		v[5][i] = bypass(b);
@@ -163,7 +190,9 @@ struct access_result measure_access(void)
 				   .hit_section = median(v[2], ROUNDS),
 				   .large = median(v[3], ROUNDS),
 				   .no_iommu = median(v[4], ROUNDS),
-				   .bypass = median(v[5], ROUNDS)};
+				   .bypass = median(v[5], ROUNDS),
+				   .sequential = median(v[7], ROUNDS),
+				   .sequential_hits = hits};
 	teardown(b);
 	free(b);
 	return r;

@@ -82,7 +82,8 @@ VIOMMU_API void viommu_dma_end(struct viommu_dma *dma);
 /*
  * The first contiguous piece of [iova, iova + len) with permission `perm`
  * (VIOMMU_READ, VIOMMU_WRITE or both), inside a section. len > 0. The piece is
- * as long as one mapping and one memory region allow; ask again for the rest.
+ * as long as one mapping and one memory region allow, or longer where mappings go
+ * on from each other in memory; ask again for the rest.
  * Result: 0; -EFAULT: blocked by the IOMMU (a fault is recorded) or no memory
  * there. *out is not written on failure.
  */

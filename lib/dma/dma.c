@@ -31,6 +31,8 @@ static void refresh(struct viommu_dma *dma)
 	close_counts(&dma->ctx, dma->view->kind == VIEW_BYPASS);
 	for (unsigned i = 0; i < TLB_PAGES; i++)
 		dma->fast.entry[i].size = 0;
+	for (unsigned i = 0; i < TLB_MIDS; i++)
+		dma->mids[i].size = 0;
 	for (unsigned i = 0; i < TLB_LARGES; i++)
 		dma->larges[i].size = 0;
 	if (dma->view->kind == VIEW_MAPPED) {
@@ -46,6 +48,8 @@ static void init_tlb(struct viommu_dma *dma)
 {
 	for (unsigned i = 0; i < TLB_PAGES; i++)
 		dma->fast.entry[i].generation_now = &no_mapping.generation;
+	for (unsigned i = 0; i < TLB_MIDS; i++)
+		dma->mids[i].generation_now = &no_mapping.generation;
 	for (unsigned i = 0; i < TLB_LARGES; i++)
 		dma->larges[i].generation_now = &no_mapping.generation;
 	refresh(dma);

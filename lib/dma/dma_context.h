@@ -12,17 +12,21 @@
 
 /*
  * A cached translation, struct viommu_dma_entry, is a piece of one mapping that
- * lies in one memory region, whole. Good while the mapping's generation is what
- * it was; the context's epochs, compared when a section opens, cover everything
- * else (attachment, bypass, memory table). An address-space tag, when there are
- * several spaces an endpoint, joins `iova` in the comparison. perm has no WRITE
- * where writes are tracked; region is good while the epoch lasts.
+ * lies in one memory region, whole, or of several mappings of one leaf that go on
+ * from each other in both address spaces. Good while the mapping's generation, or
+ * the leaf's, is what it was; the context's epochs, compared when a section opens, cover
+ * everything else (attachment, bypass, memory table). An address-space tag, when there
+ * are several spaces an endpoint, joins `iova` in the comparison. perm has no WRITE where
+ * writes are tracked; region is good while the epoch lasts.
  */
 
-/* Small pieces by page; pieces that are larger than TLB_LARGE by the 2 MiB they
- * are in. In bypass the first table alone is used, by the GiB. */
+/* Small pieces by page; pieces that are larger than a page by the 64 KiB too that
+ * they were reached in, from where the pages are served; pieces of 2 MiB and more
+ * by the 2 MiB. In bypass the first table alone is used, by the GiB. */
 #define TLB_PAGES      VIOMMU_DMA_ENTRIES
 #define TLB_PAGE_LG2   12u
+#define TLB_MIDS       64u
+#define TLB_MID_LG2    16u
 #define TLB_LARGES     64u
 #define TLB_LARGE_LG2  21u
 #define TLB_BYPASSES   8u
@@ -37,6 +41,7 @@ struct dirty_range {
 
 struct viommu_dma {
 	struct viommu_dma_fast fast cache_aligned; /* first: viommu_dma_reach() */
+	struct viommu_dma_entry mids[TLB_MIDS];
 	struct viommu_dma_entry larges[TLB_LARGES];
 	struct viommu_dma_entry scratch; /* what must not be cached */
 	struct context ctx;
@@ -59,10 +64,13 @@ struct viommu_dma {
 	struct list in_mem;
 };
 
+/* Of viommu_dma_entry.perm: several mappings; the generation is a leaf's. */
+#define ENTRY_MERGED (1u << 31)
+
 /* The mapping of addresses that are not translated; never removed. */
 extern const struct viommu_mapping no_mapping;
 
-/* NULL in bypass and without an IOMMU. */
+/* Not of a merged entry. NULL in bypass and without an IOMMU. */
 static inline struct viommu_mapping *entry_mapping(const struct viommu_dma_entry *e)
 {
 	if (e->generation_now == &no_mapping.generation)
@@ -95,6 +103,13 @@ static inline void count(uint64_t *counter)
 const struct viommu_dma_entry *tlb_fill(struct viommu_dma *dma, uint64_t iova,
 					unsigned perm);
 
+/* The same when it is not in the first or the last table. */
+const struct viommu_dma_entry *tlb_reach_slow(struct viommu_dma *dma, uint64_t iova,
+					      unsigned perm);
+/* The same; the entry is of one mapping, which the caller means to hold. */
+const struct viommu_dma_entry *tlb_reach_one(struct viommu_dma *dma, uint64_t iova,
+					     unsigned perm);
+
 /* Inside a section. */
 static inline const struct viommu_dma_entry *tlb_reach(struct viommu_dma *dma,
 						       uint64_t iova, unsigned perm)
@@ -105,7 +120,7 @@ static inline const struct viommu_dma_entry *tlb_reach(struct viommu_dma *dma,
 	if (unlikely(!tlb_hit(e, iova, perm))) {
 		e = &dma->larges[(iova >> TLB_LARGE_LG2) & (TLB_LARGES - 1)];
 		if (!tlb_hit(e, iova, perm))
-			return tlb_fill(dma, iova, perm);
+			return tlb_reach_slow(dma, iova, perm);
 	}
 	count(&dma->fast.served);
 	return e;

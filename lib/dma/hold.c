@@ -69,7 +69,7 @@ static int add_iov(struct viommu_sg *sg, void *hva, uint64_t len)
 static int get_piece(struct viommu_dma *dma, uint64_t iova, uint64_t len, unsigned perm,
 		     struct viommu_sg *sg, uint64_t *done)
 {
-	const struct viommu_dma_entry *e = tlb_reach(dma, iova, perm);
+	const struct viommu_dma_entry *e = tlb_reach_one(dma, iova, perm);
 	struct viommu_hold hold;
 	uint64_t offset;
 	int rc;

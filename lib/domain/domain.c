@@ -30,7 +30,7 @@ int domain_create(struct space *s, uint32_t id, bool bypass, struct domain **out
 	rc = range_pools_reserve(&s->nodes);
 	if (!rc)
 		rc = range_tree_insert(&s->domains, id, id, d);
-	range_tree_settle(&s->domains); /* no reader but us */
+	space_settle_nodes(s, &s->domains.limbo); /* no reader but us */
 	if (rc) {
 		space_free(s, d, sizeof(*d));
 		return rc;
@@ -43,9 +43,9 @@ int domain_create(struct space *s, uint32_t id, bool bypass, struct domain **out
 void domain_destroy(struct space *s, struct domain *d)
 {
 	range_tree_remove(&s->domains, d->id, d->id);
-	range_tree_settle(&s->domains); /* no reader but us */
-	range_limbo_settle(&d->closed, &s->nodes);
-	range_tree_settle(&d->view.tree);
+	space_settle_nodes(s, &s->domains.limbo); /* no reader but us */
+	space_settle_nodes(s, &d->closed);
+	space_settle_nodes(s, &d->view.tree.limbo);
 	space_free(s, d->resv, d->resv_room * sizeof(*d->resv));
 	if (s->recent == d)
 		s->recent = NULL;

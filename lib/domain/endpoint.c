@@ -64,14 +64,16 @@ static int insert_id(struct viommu_endpoint *ep, uint32_t id)
 
 	if (!rc)
 		rc = range_tree_insert(&ep->space->endpoints, id, id, ep);
-	range_tree_settle(&ep->space->endpoints); /* no reader but us */
+	/* no reader but us */
+	space_settle_nodes(ep->space, &ep->space->endpoints.limbo);
 	return rc;
 }
 
 static void remove_id(struct viommu_endpoint *ep, uint32_t id)
 {
 	range_tree_remove(&ep->space->endpoints, id, id);
-	range_tree_settle(&ep->space->endpoints); /* no reader but us */
+	/* no reader but us */
+	space_settle_nodes(ep->space, &ep->space->endpoints.limbo);
 }
 
 int space_endpoint_add(struct space *s, const struct viommu_endpoint_config *cfg,

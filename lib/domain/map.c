@@ -86,7 +86,7 @@ static int map_checked(struct space *s, struct domain *d, const struct range *r,
 	s->counts.mappings++;
 	s->counts.mapped_bytes += r->last - r->start + 1;
 	if (unlikely(d->view.tree.limbo.replaced_nr))
-		domain_poll_limbo(d);
+		domain_poll_limbo(s, d);
 	if (unlikely(d->mirrors_nr))
 		tell_map(d, r->start, r->last, gpa, flags);
 	return 0;
@@ -142,12 +142,12 @@ static void note_sections(struct domain *d)
 
 /* Two batches: one gathers, one waits for the sections seen when it was closed.
  * A context that joins meanwhile cannot see what was replaced before. */
-void domain_poll_limbo(struct domain *d)
+void domain_poll_limbo(struct space *s, struct domain *d)
 {
 	struct range_limbo *gathering = &d->view.tree.limbo;
 
 	if (d->closed.replaced_nr && sections_passed(d))
-		range_limbo_settle(&d->closed, d->view.tree.pools);
+		space_settle_nodes(s, &d->closed);
 	if (d->closed.replaced_nr || gathering->replaced_nr < LIMBO_BATCH)
 		return;
 	d->closed = *gathering;
@@ -174,9 +174,9 @@ static void kill_removed(struct space *s, struct domain *d)
 	}
 }
 
-/* After 2^31 lives a mapping has the generation of its first one: whoever might
- * still remember that one forgets everything. */
-static void flush_contexts(struct space *s)
+/* After 2^31 lives a mapping has the generation of its first one, as a leaf has
+ * after 2^31 losses: whoever might still remember that one forgets everything. */
+void space_flush_contexts(struct space *s)
 {
 	struct range r;
 	uint64_t id;
@@ -186,12 +186,13 @@ static void flush_contexts(struct space *s)
 	section_fence();
 	for (id = 0; range_tree_at_or_above(&s->endpoints, id, &r); id = r.start + 1)
 		endpoint_wait_sections(r.value);
+	s->nodes.wrapped = false;
 }
 
 static void mapping_free(struct space *s, struct viommu_mapping *m)
 {
 	if (unlikely(m->generation == UINT32_MAX))
-		flush_contexts(s);
+		space_flush_contexts(s);
 	pool_give(&s->mappings, m);
 }
 
@@ -277,9 +278,9 @@ static void finish_removal(struct space *s, struct domain *d, uint32_t removed, 
 	d->mappings_nr -= removed;
 	s->counts.mappings -= removed;
 	settle_removed(s, d, wait);
-	range_tree_settle(tree);
+	space_settle_nodes(s, &tree->limbo);
 	if (unlikely(d->closed.replaced_nr))
-		range_limbo_settle(&d->closed, &s->nodes);
+		space_settle_nodes(s, &d->closed);
 }
 
 uint32_t domain_remove(struct space *s, struct domain *d, uint64_t start, uint64_t last,

@@ -16,6 +16,9 @@ struct range_leaf *leaf_new(struct range_tree *t)
 	leaf->dead = 0;
 	leaf->in_limbo = false;
 	leaf->replaced = false;
+	/* Relaxed: who still compares it with that of an earlier life finds
+	 * another one, whichever. */
+	store_relaxed(&leaf->generation, (leaf->generation + 1) & ~1u);
 	return leaf;
 }
 
@@ -29,7 +32,16 @@ struct range_inner *inner_new(struct range_tree *t)
 	return inner;
 }
 
-void leaf_to_limbo(struct range_tree *t, struct range_leaf *leaf)
+/* Who relied on all ranges of the leaf staying there no longer may. */
+static void leaf_kill(struct range_tree *t, struct range_leaf *leaf, uint32_t generation)
+{
+	/* Pairs with range_place_generation(), see there. */
+	store_release(&leaf->generation, generation);
+	if (unlikely(generation >= UINT32_MAX - 1))
+		t->pools->wrapped = true;
+}
+
+static void leaf_to_limbo(struct range_tree *t, struct range_leaf *leaf)
 {
 	if (leaf->in_limbo)
 		return;
@@ -38,8 +50,16 @@ void leaf_to_limbo(struct range_tree *t, struct range_leaf *leaf)
 	t->limbo.leaves = leaf;
 }
 
+void leaf_lost_ranges(struct range_tree *t, struct range_leaf *leaf)
+{
+	leaf_kill(t, leaf, leaf->generation + 2);
+	leaf_to_limbo(t, leaf);
+}
+
+/* What is taken out of the ranges' new leaf does not show here: odd for good. */
 void leaf_retire(struct range_tree *t, struct range_leaf *leaf)
 {
+	leaf_kill(t, leaf, leaf->generation | 1);
 	leaf_to_limbo(t, leaf);
 	leaf->replaced = true;
 	t->limbo.replaced_nr++;

@@ -234,7 +234,8 @@ struct range_inner *inner_new(struct range_tree *t);
 /* The node was replaced; readers may still be in it. */
 void leaf_retire(struct range_tree *t, struct range_leaf *leaf);
 void inner_retire(struct range_tree *t, struct range_inner *inner);
-void leaf_to_limbo(struct range_tree *t, struct range_leaf *leaf);
+/* Ranges were taken out of it: after the order that says so was published. */
+void leaf_lost_ranges(struct range_tree *t, struct range_leaf *leaf);
 /* Appends to a node that no reader sees yet. */
 void leaf_append(struct range_leaf *to, const struct range_leaf *from, unsigned first,
 		 unsigned nr);

@@ -26,7 +26,7 @@ static uint32_t leaf_take_out(struct range_tree *t, struct range_leaf *leaf,
 	}
 	if (removed) {
 		leaf_publish(leaf, order);
-		leaf_to_limbo(t, leaf);
+		leaf_lost_ranges(t, leaf);
 	}
 	return removed;
 }
@@ -209,7 +209,7 @@ bool range_tree_remove_one(struct range_tree *t, uint64_t start, uint64_t last)
 		return false;
 	leaf->dead |= (uint16_t)(1u << slot);
 	leaf_publish(leaf, order_remove(leaf->order, rank - 1));
-	leaf_to_limbo(t, leaf);
+	leaf_lost_ranges(t, leaf);
 	return true;
 }
 

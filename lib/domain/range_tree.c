@@ -90,6 +90,67 @@ bool range_tree_find(const struct range_tree *t, uint64_t x, struct range *out)
 	return range_tree_at_or_below(t, x, out) && x <= out->last;
 }
 
+static bool adjoins(const struct range_place *p, const struct range *r)
+{
+	const struct range_leaf *leaf = p->leaf;
+
+	if (p->rank + 1 < order_nr(p->order) &&
+	    leaf_start(leaf, order_slot(p->order, p->rank + 1)) - 1 == r->last)
+		return true;
+	return p->rank &&
+	       leaf->entry[order_slot(p->order, p->rank - 1)].last + 1 == r->start;
+}
+
+bool range_tree_find_place(const struct range_tree *t, uint64_t x, struct range *out,
+			   struct range_place *place, bool *adjoined)
+{
+	const struct range_leaf *leaf = leaf_at(t, x);
+	unsigned rank;
+
+	*adjoined = false;
+	if (!leaf)
+		return false;
+	place->leaf = leaf;
+	place->order = leaf_order(leaf);
+	rank = leaf_rank(leaf, place->order, x);
+	if (unlikely(!rank)) {
+		place->leaf = NULL;
+		return at_or_below_slow(t, x, out) && x <= out->last;
+	}
+	place->rank = rank - 1;
+	fill(leaf, order_slot(place->order, rank - 1), out);
+	if (x > out->last)
+		return false;
+	*adjoined = adjoins(place, out);
+	return true;
+}
+
+bool range_place_lower(struct range_place *p, struct range *out)
+{
+	if (!p->rank)
+		return false;
+	fill(p->leaf, order_slot(p->order, --p->rank), out);
+	return true;
+}
+
+bool range_place_higher(struct range_place *p, struct range *out)
+{
+	if (p->rank + 1 >= order_nr(p->order))
+		return false;
+	fill(p->leaf, order_slot(p->order, ++p->rank), out);
+	return true;
+}
+
+const uint32_t *range_place_generation(const struct range_place *p, uint32_t *generation)
+{
+	/* Pairs with leaf_kill(): with a generation we see the order it came
+	 * after, so that one of the two tells of each removal before. */
+	*generation = load_acquire(&p->leaf->generation);
+	if ((*generation & 1) || leaf_order(p->leaf) != p->order)
+		return NULL;
+	return &p->leaf->generation;
+}
+
 bool range_tree_at_or_above(const struct range_tree *t, uint64_t x, struct range *out)
 {
 	for (;;) {

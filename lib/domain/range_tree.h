@@ -37,7 +37,9 @@ struct range_leaf {
 	struct range_leaf *link; /* in limbo */
 	uint16_t dead;		 /* in limbo: slots whose ranges were removed */
 	bool in_limbo;
-	bool replaced; /* in limbo: the node itself is no longer in the tree */
+	bool replaced;	     /* in limbo: the node itself is no longer in the tree */
+	uint32_t generation; /* changes when ranges are taken out and when the leaf
+			      * is replaced, for good; odd: replaced */
 };
 
 struct range_inner {
@@ -51,6 +53,7 @@ struct range_inner {
 /* Nodes of all trees of an owner. */
 struct range_pools {
 	struct pool leaf, inner;
+	bool wrapped; /* a leaf's generation came round; the owner clears it */
 };
 
 struct range_limbo {
@@ -84,6 +87,25 @@ bool range_tree_find(const struct range_tree *t, uint64_t x, struct range *out);
 bool range_tree_at_or_below(const struct range_tree *t, uint64_t x, struct range *out);
 /* The range with the lowest start >= x. */
 bool range_tree_at_or_above(const struct range_tree *t, uint64_t x, struct range *out);
+
+/* Where a reader found a range: its leaf as it was then. Good while the reader's
+ * section is open. */
+struct range_place {
+	const struct range_leaf *leaf; /* NULL: not the leaf the address belongs to */
+	uint64_t order;
+	unsigned rank; /* of the range in the order */
+};
+
+/* range_tree_find() that also says where, and whether a range beside it in the
+ * leaf begins or ends right at it. */
+bool range_tree_find_place(const struct range_tree *t, uint64_t x, struct range *out,
+			   struct range_place *place, bool *adjoined);
+/* The next lower and the next higher range of the leaf; false: there is none. */
+bool range_place_lower(struct range_place *p, struct range *out);
+bool range_place_higher(struct range_place *p, struct range *out);
+/* The leaf's generation: while it is *generation, all ranges of the place are in
+ * the tree. NULL: they are not now. Asked before any range beside is looked at. */
+const uint32_t *range_place_generation(const struct range_place *p, uint32_t *generation);
 
 /* ---- the writer ---- */
 

@@ -106,8 +106,17 @@ const struct view *endpoint_view(const struct viommu_endpoint *ep);
  * `wait`, else to `lost`. Returns how many mappings. */
 uint32_t domain_remove(struct space *s, struct domain *d, uint64_t start, uint64_t last,
 		       bool wait);
-/* Frees replaced nodes if all contexts were seen outside; never waits. */
-void domain_poll_limbo(struct domain *d);
+/* Has all contexts forget what they cached: a generation came round. */
+void space_flush_contexts(struct space *s);
+/* Gives back nodes that no reader looks at any more. */
+static inline void space_settle_nodes(struct space *s, struct range_limbo *limbo)
+{
+	if (unlikely(s->nodes.wrapped))
+		space_flush_contexts(s);
+	range_limbo_settle(limbo, &s->nodes);
+}
+/* Frees replaced nodes if all contexts were seen outside; never waits for it. */
+void domain_poll_limbo(struct space *s, struct domain *d);
 
 /* A context's endpoint has entered or has left the domain: mirrors are told. */
 void context_enter_domain(struct context *ctx, struct domain *d);

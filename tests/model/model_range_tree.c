@@ -132,6 +132,38 @@ static void same(const struct range *a, const struct range *b)
 	assert_ptr_equal(a->value, b->value);
 }
 
+/* From where a range was found, the ranges beside it are the oracle's, as far as
+ * the leaf goes. */
+static void check_place(struct model *m, uint64_t x, const struct range *found)
+{
+	struct range_place place, lower, higher;
+	const struct range *o;
+	struct range r, beside;
+	uint32_t generation;
+	bool adjoined;
+
+	assert_int_equal(range_tree_find_place(&m->tree, x, &r, &place, &adjoined),
+			 found != NULL);
+	if (!found)
+		return;
+	same(&r, found);
+	if (adjoined)
+		assert_true((found > m->oracle.range && found[-1].last + 1 == r.start) ||
+			    (found + 1 < m->oracle.range + m->oracle.nr &&
+			     found[1].start == r.last + 1));
+	if (!place.leaf)
+		return;
+	assert_ptr_equal(range_place_generation(&place, &generation),
+			 &place.leaf->generation);
+	lower = higher = place;
+	for (o = found; range_place_lower(&lower, &beside);)
+		same(&beside, --o);
+	for (o = found; range_place_higher(&higher, &beside);)
+		same(&beside, ++o);
+	assert_int_equal(lower.rank, 0);
+	assert_int_equal(higher.rank, order_nr(place.order) - 1);
+}
+
 static void check_lookups(struct model *m, uint64_t x)
 {
 	const struct range *found = oracle_find(&m->oracle, x);
@@ -141,6 +173,7 @@ static void check_lookups(struct model *m, uint64_t x)
 	assert_int_equal(range_tree_find(&m->tree, x, &r), found != NULL);
 	if (found)
 		same(&r, found);
+	check_place(m, x, found);
 	assert_int_equal(range_tree_at_or_above(&m->tree, x, &r), above < m->oracle.nr);
 	if (above < m->oracle.nr)
 		same(&r, &m->oracle.range[above]);
@@ -207,8 +240,29 @@ static void insert(struct model *m)
 	check_around(m, r.last);
 }
 
+/* What a reader remembers of a leaf. */
+struct memory {
+	const uint32_t *generation_now; /* NULL: of none */
+	uint32_t generation;
+};
+
+static struct memory remember(struct model *m, uint64_t x)
+{
+	struct memory memory = {NULL, 0};
+	struct range_place place;
+	struct range r;
+	bool adjoined;
+
+	if (range_tree_find_place(&m->tree, x, &r, &place, &adjoined) && place.leaf &&
+	    r.start == x)
+		memory.generation_now =
+			range_place_generation(&place, &memory.generation);
+	return memory;
+}
+
 static void remove_range(struct model *m, uint64_t start, uint64_t last)
 {
+	struct memory memory = remember(m, start);
 	struct range_leaf *leaf;
 	unsigned slot, bits, dead = 0;
 	unsigned want = oracle_remove(&m->oracle, start, last);
@@ -224,6 +278,8 @@ static void remove_range(struct model *m, uint64_t start, uint64_t last)
 		dead++;
 	}
 	assert_int_equal(dead, want);
+	if (memory.generation_now)
+		assert_int_not_equal(*memory.generation_now, memory.generation);
 	range_tree_settle(&m->tree);
 	assert_true(m->pools.inner.free_nr >= inners); /* the reserve is whole again */
 	check_around(m, start);

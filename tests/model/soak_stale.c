@@ -8,7 +8,9 @@
  * address and a serial number; when a removal is answered, its pages are filled
  * with poison before they are used again. A reader that meets poison, a tag of
  * another address or, while its endpoint does not move, of another domain has
- * used a translation after its end; so has one whose write damages poison.
+ * used a translation after its end; so has one whose write damages poison. Pages
+ * mostly go on from those of their neighbours, so that cached translations are of
+ * several mappings.
  *
  * Tags are plain memory: under the thread sanitizer a stale access is a data
  * race even when its value is harmless.
@@ -54,8 +56,8 @@ static struct {
 	struct viommu_endpoint *ep[EPS];
 	uint64_t *ram;
 	bool stop;
-	uint32_t meaning[EPS];		   /* atomic */
-	uint64_t faults, released, checks; /* atomic */
+	uint32_t meaning[EPS];			   /* atomic */
+	uint64_t faults, released, checks, merged; /* atomic */
 
 	/* Below: under the mutex. */
 	pthread_mutex_t mutex;
@@ -117,11 +119,29 @@ static void release_pages(unsigned domain, unsigned first, unsigned last)
 	}
 }
 
+static bool page_free(int page)
+{
+	return page >= 0 && page < (int)PAGES && !g.used[page];
+}
+
+/* The page that goes on from what is mapped beside, or any. */
+static int pick_page(struct rng *rng, unsigned d, unsigned i)
+{
+	int lower = i ? g.page[d][i - 1] : -1;
+	int upper = i + 1 < IOVAS ? g.page[d][i + 1] : -1;
+
+	if (rng_chance(rng, 80) && lower >= 0 && page_free(lower + 1))
+		return lower + 1;
+	if (rng_chance(rng, 80) && upper >= 0 && page_free(upper - 1))
+		return upper - 1;
+	return (int)rng_below(rng, PAGES);
+}
+
 static void do_map(struct rng *rng)
 {
 	unsigned d = (unsigned)rng_below(rng, DOMAINS);
 	unsigned i = (unsigned)rng_below(rng, IOVAS);
-	int page = (int)rng_below(rng, PAGES);
+	int page = pick_page(rng, d, i);
 	uint64_t iova = IOVA_BASE + (uint64_t)i * PAGE_LEN;
 
 	if (g.page[d][i] >= 0 || g.used[page])
@@ -295,7 +315,7 @@ static void check_tag(uint64_t tag, unsigned index)
 }
 
 /* One page in a section: it stays what it is until the end. */
-static bool touch(struct reader *r, uint64_t *words, unsigned index, uint64_t *tag)
+static void touch(struct reader *r, uint64_t *words, unsigned index, uint64_t *tag)
 {
 	*tag = words[0];
 	check_tag(*tag, index);
@@ -305,7 +325,21 @@ static bool touch(struct reader *r, uint64_t *words, unsigned index, uint64_t *t
 	__asm__ __volatile__("" : : : "memory");
 	if (words[0] != *tag)
 		stale("changed in a section", words[0], *tag);
-	return true;
+}
+
+/* What a translation gave: a page, or several as one. */
+static void touch_span(struct reader *r, const struct viommu_span *span, unsigned index,
+		       uint64_t *tag)
+{
+	uint64_t other;
+
+	touch(r, span->hva, index, tag);
+	for (uint64_t at = PAGE_LEN; at < span->len; at += PAGE_LEN) {
+		add_relaxed(&g.merged, 1); /* a counter, no pair */
+		touch(r, (uint64_t *)((char *)span->hva + at), ++index, &other);
+		if ((*tag ^ other) & 0xff00)
+			stale("two domains", *tag, other);
+	}
 }
 
 /* If the endpoint did not move from before to after the section. */
@@ -330,9 +364,11 @@ static void read_one(struct reader *r, unsigned index)
 
 	before = load_acquire(&g.meaning[r->ep]); /* pairs with end_change() */
 	viommu_dma_begin(r->dma);
-	if (!viommu_dma_reach(r->dma, IOVA_BASE + (uint64_t)index * PAGE_LEN, WORDS * 8,
-			      VIOMMU_READ | VIOMMU_WRITE, &span))
-		reached = touch(r, span.hva, index, &tag);
+	if (!viommu_dma_reach(r->dma, IOVA_BASE + (uint64_t)index * PAGE_LEN,
+			      4 * PAGE_LEN, VIOMMU_READ | VIOMMU_WRITE, &span)) {
+		touch_span(r, &span, index, &tag);
+		reached = true;
+	}
 	viommu_dma_end(r->dma);
 	fence_full(); /* pairs with the one in begin_change() */
 	after = load_acquire(&g.meaning[r->ep]);
@@ -515,9 +551,10 @@ int main(int argc, char **argv)
 	free(g.ram);
 	if (g.ta.live)
 		stale("leak", g.ta.live, 0);
-	printf("%llu changes, %llu reads, %llu faults, %llu waits for holds: "
-	       "nothing stale\n",
+	printf("%llu changes, %llu reads, %llu of merged pages, %llu faults, "
+	       "%llu waits for holds: nothing stale\n",
 	       (unsigned long long)g.operations, (unsigned long long)g.checks,
-	       (unsigned long long)g.faults, (unsigned long long)g.released);
+	       (unsigned long long)g.merged, (unsigned long long)g.faults,
+	       (unsigned long long)g.released);
 	return 0;
 }
