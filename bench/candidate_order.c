@@ -33,8 +33,7 @@ static void map_range(void *t, uint64_t start, uint64_t last)
 {
 	struct order *o = t;
 
-	if (range_pools_reserve(&o->pools) ||
-	    range_tree_insert(&o->tree, start, last, NULL))
+	if (range_pools_reserve(&o->pools) || range_tree_insert(&o->tree, start, last, o))
 		abort();
 	if (o->tree.limbo.replaced_nr)
 		range_tree_settle(&o->tree);

@@ -11,13 +11,18 @@
 
 #include "core.h"
 
-#define READER_SECTION 512u /* translations: a turn of a busy queue */
-#define SHORT_SECTION  64u
+/* Translations in a section of the reader, and UNMAPs that the writer answers
+ * together. The first is what the target is about: sections of the shortest kind a
+ * busy queue makes, and a ring's batch of requests. */
+static const struct reader_case {
+	unsigned section, batch;
+} reader_cases[] = {{64, 64}, {256, 64}, {512, 64}, {64, 1}, {256, 1}, {512, 1}};
+#define READER_CASES_NR 6u
 
 struct results {
 	struct table_result gtree[PATTERNS_NR][SIZES_NR], ours[PATTERNS_NR][SIZES_NR];
 	struct access_result access;
-	struct readers_result readers, short_readers;
+	struct readers_result readers[READER_CASES_NR];
 	struct ring_result ring;
 };
 
@@ -44,8 +49,9 @@ static void measure(struct results *r)
 	note("rings");
 	r->ring = measure_ring();
 	note("readers beside a writer");
-	r->readers = measure_readers(READER_SECTION);
-	r->short_readers = measure_readers(SHORT_SECTION);
+	for (unsigned i = 0; i < READER_CASES_NR; i++)
+		r->readers[i] =
+			measure_readers(reader_cases[i].section, reader_cases[i].batch);
 	note("");
 }
 
@@ -96,7 +102,7 @@ static void print_targets(const struct results *r)
 	verdict("map+unmap at 1 Mi, times 4 Ki", o[3].pair / o[1].pair, false, 2.5);
 	verdict("bytes a mapping at 1 Mi", o[3].bytes, false, 64);
 	verdict("reader's rate beside a writer",
-		r->readers.with_writer / r->readers.alone, true, 0.85);
+		r->readers[0].with_writer / r->readers[0].alone, true, 0.85);
 	if (r->ring.noop_mops > 0)
 		verdict("batches of MAP through a ring, share of no-ops",
 			r->ring.map_batch_mops / r->ring.noop_mops, true, 0.6);
@@ -114,12 +120,14 @@ static void print_rest(const struct results *r)
 	printf("page by page through contiguous memory mapped by the page: %.1f ns, "
 	       "%.0f %% hits\n",
 	       a->sequential, 100 * a->sequential_hits);
-	printf("readers, million/s: alone %.0f, with a writer of %.2f M pairs/s %.0f "
-	       "(sections of %u);\n  alone %.0f, with %.2f M pairs/s %.0f (sections of "
-	       "%u)\n",
-	       r->readers.alone, r->readers.writer, r->readers.with_writer,
-	       READER_SECTION, r->short_readers.alone, r->short_readers.writer,
-	       r->short_readers.with_writer, SHORT_SECTION);
+	for (unsigned i = 0; i < READER_CASES_NR; i++) {
+		const struct readers_result *c = &r->readers[i];
+
+		printf("reader, sections of %3u: alone %3.0f M/s, with a writer %3.0f "
+		       "(%.0f %%), which makes %.2f M pairs/s in batches of %u\n",
+		       reader_cases[i].section, c->alone, c->with_writer,
+		       100 * c->with_writer / c->alone, c->writer, reader_cases[i].batch);
+	}
 	if (r->ring.noop_mops > 0)
 		printf("ring: %.2f M no-ops/s, %.2f M MAPs/s in batches, %.2f us a MAP "
 		       "that is waited for\n",
@@ -158,6 +166,21 @@ static void write_patterns(FILE *f, const struct results *r)
 	fprintf(f, "  }\n");
 }
 
+static void write_readers(FILE *f, const struct results *r)
+{
+	fprintf(f, "  \"readers\": {\"alone_mops\": %.2f, \"with_writer_mops\": %.2f},\n",
+		r->readers[0].alone, r->readers[0].with_writer);
+	fprintf(f, "  \"readers_cases\": [");
+	for (unsigned i = 0; i < READER_CASES_NR; i++)
+		fprintf(f,
+			"%s\n    {\"section\": %u, \"batch\": %u, \"alone_mops\": %.2f, "
+			"\"with_writer_mops\": %.2f, \"pairs_mops\": %.3f}",
+			i ? "," : "", reader_cases[i].section, reader_cases[i].batch,
+			r->readers[i].alone, r->readers[i].with_writer,
+			r->readers[i].writer);
+	fprintf(f, "],\n");
+}
+
 static void write_json(FILE *f, const struct results *r)
 {
 	const struct table_result *o = r->ours[RANDOM];
@@ -181,12 +204,7 @@ static void write_json(FILE *f, const struct results *r)
 		"\"map_sync_us\": %.3f, \"unknown_mops\": %.3f},\n",
 		r->ring.noop_mops, r->ring.map_batch_mops, r->ring.map_sync_us,
 		r->ring.unknown_mops);
-	fprintf(f, "  \"readers\": {\"alone_mops\": %.2f, \"with_writer_mops\": %.2f},\n",
-		r->readers.alone, r->readers.with_writer);
-	fprintf(f,
-		"  \"readers_short\": {\"alone_mops\": %.2f, \"with_writer_mops\": "
-		"%.2f},\n",
-		r->short_readers.alone, r->short_readers.with_writer);
+	write_readers(f, r);
 	fprintf(f, "  \"bytes_per_mapping\": %.2f,\n", o[SIZES_NR - 1].bytes);
 	write_patterns(f, r);
 	fprintf(f, "}\n");

@@ -86,7 +86,8 @@ struct readers_result {
 	double alone, with_writer; /* million translations a second of CPU time */
 	double writer;		   /* million pairs a second meanwhile */
 };
-/* section: translations in each section of the reader. */
-struct readers_result measure_readers(unsigned section);
+/* section: translations in each section of the reader. batch: UNMAPs that are
+ * answered together. */
+struct readers_result measure_readers(unsigned section, unsigned batch);
 
 #endif

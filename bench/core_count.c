@@ -48,6 +48,16 @@ static noinline void run_unmap(struct bench *b, unsigned nr)
 		space_unmap(b->space, 1, b->page[i], b->page[i] + 4095, &removed);
 }
 
+/* As the device does for a batch of requests. */
+static noinline void run_unmap_batch(struct bench *b, unsigned nr)
+{
+	for (unsigned i = 0; i < nr; i++) {
+		space_unmap_later(b->space, 1, b->page[i], b->page[i] + 4095);
+		if (i % 64 == 63)
+			space_settle(b->space);
+	}
+}
+
 static noinline void run_lookup(struct bench *b, unsigned nr)
 {
 	for (unsigned i = 0; i < nr; i++)
@@ -107,9 +117,11 @@ static const struct {
 	const char *name;
 	void (*run)(struct bench *b, unsigned nr);
 } ops[] = {
-	{"map", run_map},	  {"unmap", run_unmap},	      {"lookup", run_lookup},
-	{"hit", run_hit},	  {"hit_call", run_hit_call}, {"section", run_section},
-	{"get_put", run_get_put}, {"sg16", run_sg16},
+	{"map", run_map},	  {"unmap", run_unmap},
+	{"lookup", run_lookup},	  {"unmap_batch", run_unmap_batch},
+	{"hit", run_hit},	  {"hit_call", run_hit_call},
+	{"section", run_section}, {"get_put", run_get_put},
+	{"sg16", run_sg16},
 };
 
 static int setup(struct bench *b)
@@ -145,7 +157,7 @@ static int run(const char *name, unsigned nr)
 			continue;
 		if (setup(&b))
 			return 1;
-		if (strcmp(name, "unmap") && strcmp(name, "map"))
+		if (strncmp(name, "unmap", 5) && strcmp(name, "map"))
 			viommu_dma_begin(b.dma);
 		ops[i].run(&b, nr);
 		return 0;

@@ -17,6 +17,7 @@
 #define TRANSLATIONS (1u << 20)
 #define BASE	     0x10000000ull
 #define WRITER	     0x8000000000ull
+#define WRITER_PAGES 4096u
 
 struct bench {
 	struct counted_alloc alloc;
@@ -24,6 +25,7 @@ struct bench {
 	struct viommu_endpoint *ep;
 	struct viommu_mem *mem;
 	struct viommu_dma *dma;
+	unsigned batch;		/* mappings that the writer removes together */
 	bool go, running, stop; /* atomic */
 	uint64_t pairs, writer_ns;
 };
@@ -67,17 +69,31 @@ static void run_on(unsigned nr)
 	sched_setaffinity(0, sizeof(set), &set);
 }
 
+/* Maps and unmaps pages, as the device does for a batch of requests of each kind:
+ * the UNMAPs are answered together. */
+static void write_batch(struct bench *b, uint64_t first)
+{
+	for (unsigned i = 0; i < b->batch; i++) {
+		uint64_t iova = WRITER + (first + i * 61) % WRITER_PAGES * 4096;
+
+		space_map(b->space, 1, iova, iova + 4095, 0, VIOMMU_READ);
+	}
+	for (unsigned i = 0; i < b->batch; i++) {
+		uint64_t iova = WRITER + (first + i * 61) % WRITER_PAGES * 4096;
+
+		space_unmap_later(b->space, 1, iova, iova + 4095);
+	}
+	space_settle(b->space);
+}
+
 static void *writer(void *arg)
 {
 	struct bench *b = arg;
 	uint64_t start = 0, done = 0;
-	unsigned removed;
 
 	run_on(1);
 	store_relaxed(&b->running, true);
 	while (!load_relaxed(&b->stop)) {
-		uint64_t iova = WRITER + (random64() & 0xfff) * 4096;
-
 		if (!load_relaxed(&b->go)) {
 			cpu_relax();
 			start = 0;
@@ -85,11 +101,12 @@ static void *writer(void *arg)
 		}
 		if (!start)
 			start = cpu_ns();
-		space_map(b->space, 1, iova, iova + 4095, 0, VIOMMU_READ);
-		space_unmap(b->space, 1, iova, iova + 4095, &removed);
-		if (++done % 1024)
+		write_batch(b, random64());
+		done += b->batch;
+		if (done < 1024)
 			continue;
-		b->pairs += 1024;
+		b->pairs += done;
+		done = 0;
 		b->writer_ns += cpu_ns() - start;
 		start = cpu_ns();
 	}
@@ -116,13 +133,14 @@ static double read_rate(struct bench *b, unsigned section)
 	return (double)TRANSLATIONS * 1000.0 / (double)(cpu_ns() - start);
 }
 
-struct readers_result measure_readers(unsigned section)
+struct readers_result measure_readers(unsigned section, unsigned batch)
 {
 	struct bench *b = calloc(1, sizeof(*b));
 	double alone[ROUNDS], with[ROUNDS];
 	struct readers_result r;
 	pthread_t thread;
 
+	b->batch = batch;
 	if (setup(b))
 		abort();
 	run_on(0);

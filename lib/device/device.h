@@ -160,7 +160,7 @@ int device_check_config(const struct viommu_device_config *in,
 /*
  * Executes one request up to its reply. 0: done, *used is the used length.
  * -EINPROGRESS: executed, the reply waits (dev->parked is filled but for where
- * the request came from).
+ * the request came from). Whoever asked may see the reply after space_settle().
  */
 int request_handle(struct viommu_device *dev, const struct message *msg, uint32_t *used);
 

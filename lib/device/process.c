@@ -120,6 +120,9 @@ static unsigned serve_requests(struct viommu_device *dev, unsigned budget)
 		if (!budget && viommu_virtq_has_work(vq))
 			work |= VIOMMU_WORK_MORE;
 	}
+	/* No device reaches what was unmapped when the driver sees the replies;
+	 * one wait for all of them. */
+	space_settle(dev->space);
 	/* One store for the whole batch, at most one notification; also what an
 	 * earlier turn could not publish because memory was out of reach. */
 	if (viommu_virtq_publish(vq))
@@ -212,6 +215,7 @@ int viommu_device_request(struct viommu_device *dev, const struct iovec *in,
 		if (unlikely(dev->tracer.fn))
 			dev->tracer.from_ns = dev->ops.now_ns(dev->opaque);
 		r = request_handle(dev, &msg, &used);
+		space_settle(dev->space);
 		if (r) {
 			p->in = in;
 			p->in_nr = in_nr;

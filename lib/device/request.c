@@ -59,8 +59,6 @@ static int handle_map(struct viommu_device *dev, const struct proto_request *req
 
 static int handle_unmap(struct viommu_device *dev, const struct proto_request *req)
 {
-	unsigned removed;
-
 	if (!device_negotiated(dev, VIRTIO_IOMMU_F_MAP_UNMAP))
 		return err(EOPNOTSUPP, "UNMAP: MAP_UNMAP was not negotiated");
 	if (req->last < req->start)
@@ -68,7 +66,7 @@ static int handle_unmap(struct viommu_device *dev, const struct proto_request *r
 	/* UNMAP: reserved not zero MAY be INVAL. It is ignored: drivers are
 	 * about that send what was on their stack. */
 	(void)PROBE3(unmap, req->domain, req->start, req->last);
-	return space_unmap(dev->space, req->domain, req->start, req->last, &removed);
+	return space_unmap_later(dev->space, req->domain, req->start, req->last);
 }
 
 static int execute(struct viommu_device *dev, const struct proto_request *req)

@@ -4,18 +4,27 @@
 #include "base/limits.h"
 #include "dma/dma_context.h"
 
-/* One hold more. The section that is open orders it before the check of any
- * removal that makes the mapping or the region unreachable: it waits for us. */
-static bool hold_mapping(struct viommu_dma *dma, struct viommu_mapping *m)
+/* One hold more, of a mapping that had `generation`. -EAGAIN: it is being removed,
+ * or was: nobody waits for this hold. The section that is open orders the hold
+ * before the check of any removal that makes the region unreachable. */
+static int hold_mapping(struct viommu_dma *dma, struct viommu_mapping *m,
+			uint32_t generation)
 {
-	/* Relaxed: see above. */
-	if ((add_relaxed(&m->state, 1) & MAPPING_HOLDS) >= LIMIT_MAPPING_HOLDS) {
+	uint32_t *held = &dma->ctx.held[dma->attachment & 1];
+	/* Pairs with kill_one(): either the removal sees the hold, or we see the
+	 * generation it gave the mapping. */
+	uint32_t old = add_acq_rel(&m->state, 1);
+	int rc = 0;
+
+	if ((old & MAPPING_HOLDS) >= LIMIT_MAPPING_HOLDS)
+		rc = err(E2BIG, "too many holds of one mapping");
+	else if ((generation & 1) || load_relaxed(&m->generation) != generation)
+		rc = err(EAGAIN, "the mapping is being removed");
+	if (unlikely(rc))
 		sub_release(&m->state, 1); /* never held */
-		return false;
-	}
-	store_relaxed(&dma->ctx.held[dma->attachment & 1],
-		      dma->ctx.held[dma->attachment & 1] + 1);
-	return true;
+	else
+		store_relaxed(held, *held + 1);
+	return rc;
 }
 
 static void count_held(struct viommu_dma *dma, uint32_t slot, int by)
@@ -38,14 +47,18 @@ static bool joins(struct viommu_hold *prev, const struct viommu_hold *next)
 }
 
 static int add_hold(struct viommu_dma *dma, struct viommu_sg *sg,
-		    const struct viommu_hold *next)
+		    const struct viommu_hold *next, uint32_t generation)
 {
+	int rc = 0;
+
 	if (sg->hold_nr && joins(&sg->hold[sg->hold_nr - 1], next))
 		return 0;
 	if (sg->hold_nr == sg->hold_max)
 		return err(E2BIG, "hold array is full");
-	if (next->mapping && !hold_mapping(dma, next->mapping))
-		return err(E2BIG, "too many holds of one mapping");
+	if (next->mapping)
+		rc = hold_mapping(dma, next->mapping, generation);
+	if (rc)
+		return rc;
 	count_held(dma, next->region, 1);
 	sg->hold[sg->hold_nr++] = *next;
 	return 0;
@@ -65,8 +78,9 @@ static int add_iov(struct viommu_sg *sg, void *hva, uint64_t len)
 	return 0;
 }
 
-/* The first piece of [iova, iova + len); *done: its bytes. */
-static int get_piece(struct viommu_dma *dma, uint64_t iova, uint64_t len, unsigned perm,
+/* The first piece of [iova, iova + len); *done: its bytes. -EAGAIN: what was found
+ * is being removed. */
+static int try_piece(struct viommu_dma *dma, uint64_t iova, uint64_t len, unsigned perm,
 		     struct viommu_sg *sg, uint64_t *done)
 {
 	const struct viommu_dma_entry *e = tlb_reach_one(dma, iova, perm);
@@ -85,8 +99,23 @@ static int get_piece(struct viommu_dma *dma, uint64_t iova, uint64_t len, unsign
 		.region = entry_region(e)->slot,
 		.attachment = dma->attachment,
 	};
-	rc = add_hold(dma, sg, &hold);
+	rc = add_hold(dma, sg, &hold, e->generation);
 	return rc ? rc : add_iov(sg, e->hva + offset, *done);
+}
+
+#define TRIES 3u /* a mapping goes, another comes, and so on */
+
+static int get_piece(struct viommu_dma *dma, uint64_t iova, uint64_t len, unsigned perm,
+		     struct viommu_sg *sg, uint64_t *done)
+{
+	for (unsigned i = 0; i < TRIES; i++) {
+		int rc = try_piece(dma, iova, len, perm, sg, done);
+
+		if (likely(rc != -EAGAIN))
+			return rc;
+	}
+	dma_blocked(dma, iova, perm);
+	return err(EFAULT, "mappings come and go");
 }
 
 /* Returns whether a removal may be waiting for just this one. */

@@ -227,6 +227,7 @@ int space_attach(struct space *s, uint32_t domain, uint32_t endpoint, bool bypas
 	rc = get_domain(s, domain, ep, bypass, &d);
 	if (rc || ep->domain == d)
 		return rc;
+	space_settle(s);
 	space_reap(s);
 	if (ep->domain)
 		leave(ep, &d->view);
@@ -242,6 +243,7 @@ int space_detach(struct space *s, uint32_t domain, uint32_t endpoint)
 		return err(ENOENT, "detach: no such endpoint");
 	if (!ep->domain || ep->domain->id != domain)
 		return err(EINVAL, "detach: not attached to that domain");
+	space_settle(s);
 	space_reap(s);
 	leave(ep, s->cfg.bypass ? &view_bypass : &view_blocked);
 	return space_removal_result(s);

@@ -82,6 +82,16 @@ int space_map(struct space *s, uint32_t domain, uint64_t start, uint64_t last,
 int space_unmap(struct space *s, uint32_t domain, uint64_t start, uint64_t last,
 		unsigned *removed);
 
+/*
+ * space_unmap() of requests that are answered together: does not wait for the
+ * sections that may still use what it removed, nor tell those that mirror
+ * mappings. Nothing may be answered before space_settle() (or another call on the
+ * space, which settles first). A mapping that is held when it is removed is
+ * settled at once, and all others with it: -EINPROGRESS is about this one.
+ */
+int space_unmap_later(struct space *s, uint32_t domain, uint64_t start, uint64_t last);
+void space_settle(struct space *s);
+
 /* All domains and attachments gone, endpoints stay. As the removals above. */
 int space_reset(struct space *s);
 

@@ -110,6 +110,7 @@ int space_map(struct space *s, uint32_t domain, uint64_t start, uint64_t last,
 		return rc;
 	if (domain_reserved(d, start, last))
 		return err(EINVAL, "map: overlaps a reserved region");
+	space_settle(s);
 	return map_checked(s, d, &r, gpa, flags);
 }
 
@@ -268,12 +269,12 @@ static void settle_removed(struct space *s, struct domain *d, bool wait)
 	}
 }
 
-/* What is in limbo can no longer be found: see that it is no longer in use. */
-static void finish_removal(struct space *s, struct domain *d, uint32_t removed, bool wait)
+/* What is in limbo is dead and can no longer be found: see that it is no longer in
+ * use. */
+static void settle(struct space *s, struct domain *d, uint32_t removed, bool wait)
 {
 	struct range_tree *tree = &d->view.tree;
 
-	kill_removed(s, d);
 	domain_wait_sections(d);
 	d->mappings_nr -= removed;
 	s->counts.mappings -= removed;
@@ -288,9 +289,53 @@ uint32_t domain_remove(struct space *s, struct domain *d, uint64_t start, uint64
 {
 	uint32_t removed = range_tree_remove(&d->view.tree, start, last);
 
-	if (removed)
-		finish_removal(s, d, removed, wait);
+	if (removed) {
+		kill_removed(s, d);
+		settle(s, d, removed, wait);
+	}
 	return removed;
+}
+
+void space_settle(struct space *s)
+{
+	struct domain *d = s->unsettled;
+
+	if (likely(!d))
+		return;
+	s->unsettled = NULL;
+	settle(s, d, s->unsettled_nr, true);
+}
+
+/* The one mapping that is exactly [start, last], out of the tree. NULL: nothing was
+ * done. What was taken out before need not be settled. */
+static struct viommu_mapping *take_out(struct space *s, struct domain *d, uint64_t start,
+				       uint64_t last)
+{
+	struct range_tree *tree = &d->view.tree;
+	struct viommu_mapping *m = range_tree_remove_one(tree, start, last);
+	struct range r;
+
+	if (likely(m))
+		return m;
+	if (!range_pools_can_remove(&s->nodes) || !range_tree_find(tree, start, &r) ||
+	    r.start != start || r.last != last)
+		return NULL;
+	(void)range_tree_remove(tree, start, last);
+	return r.value;
+}
+
+/* One mapping that was taken out. Returns whether it is held. From here on no hold
+ * of it succeeds. */
+static bool kill_one(struct space *s, struct viommu_mapping *m, uint64_t start,
+		     uint64_t last)
+{
+	/* Relaxed: the exchange below and the fence before the wait for sections
+	 * order it. */
+	store_relaxed(&m->generation, m->generation + 1);
+	s->counts.mapped_bytes -= last - start + 1;
+	/* Pairs with hold_mapping(): either we see the hold, or who takes it sees
+	 * the generation. */
+	return or_full(&m->state, 0) & MAPPING_HOLDS;
 }
 
 int space_unmap(struct space *s, uint32_t domain, uint64_t start, uint64_t last,
@@ -305,16 +350,38 @@ int space_unmap(struct space *s, uint32_t domain, uint64_t start, uint64_t last,
 		return err(EINVAL, "unmap: bypass domain");
 	if (last < start)
 		return err(ERANGE, "unmap: virt_end < virt_start");
+	space_settle(s);
 	if (unlikely(s->lost))
 		space_reap(s);
 	if (likely(range_tree_remove_one(&d->view.tree, start, last))) {
 		*removed = 1;
-		finish_removal(s, d, 1, true);
+		kill_removed(s, d);
+		settle(s, d, 1, true);
 		return space_removal_result(s);
 	}
 	if (range_tree_cuts(&d->view.tree, start, last))
 		return err(ERANGE, "unmap: would split a mapping");
 	*removed = domain_remove(s, d, start, last, true);
+	return space_removal_result(s);
+}
+
+int space_unmap_later(struct space *s, uint32_t domain, uint64_t start, uint64_t last)
+{
+	struct domain *d = domain_find(s, domain);
+	struct viommu_mapping *m = NULL;
+	unsigned removed;
+
+	if (unlikely(s->unsettled != d))
+		space_settle(s);
+	if (likely(d && d->view.kind == VIEW_MAPPED && last >= start && !s->lost))
+		m = take_out(s, d, start, last);
+	if (unlikely(!m))
+		return space_unmap(s, domain, start, last, &removed);
+	s->unsettled_nr = s->unsettled ? s->unsettled_nr + 1 : 1;
+	s->unsettled = d;
+	if (likely(!kill_one(s, m, start, last)))
+		return 0;
+	space_settle(s);
 	return space_removal_result(s);
 }
 

@@ -194,23 +194,23 @@ static void prune_root(struct prune *p)
 	tree_set_root(p->t, node, levels);
 }
 
-bool range_tree_remove_one(struct range_tree *t, uint64_t start, uint64_t last)
+void *range_tree_remove_one(struct range_tree *t, uint64_t start, uint64_t last)
 {
 	struct range_leaf *leaf = (struct range_leaf *)leaf_at(t, start);
 	unsigned rank, slot;
 
 	if (!leaf)
-		return false;
+		return NULL;
 	rank = leaf_rank(leaf, leaf->order, start);
 	if (!rank || order_nr(leaf->order) <= SMALL + 1)
-		return false;
+		return NULL;
 	slot = order_slot(leaf->order, rank - 1);
 	if (leaf->start[slot] != start || leaf->entry[slot].last != last)
-		return false;
+		return NULL;
 	leaf->dead |= (uint16_t)(1u << slot);
 	leaf_publish(leaf, order_remove(leaf->order, rank - 1));
 	leaf_lost_ranges(t, leaf);
-	return true;
+	return leaf->entry[slot].value;
 }
 
 uint32_t range_tree_remove(struct range_tree *t, uint64_t start, uint64_t last)

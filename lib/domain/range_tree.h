@@ -14,7 +14,8 @@
  * in limbo: replaced nodes, and the slots of removed ranges. The caller waits
  * until no reader is left that could have seen them and calls
  * range_tree_settle(). Between a removal and its settle nothing may be inserted
- * (a freed slot would be reused under a reader).
+ * (a freed slot would be reused under a reader); more may be removed as long as
+ * the nodes last (range_pools_can_remove()).
  */
 #ifndef VIOMMU_LIB_RANGE_TREE_H
 #define VIOMMU_LIB_RANGE_TREE_H
@@ -71,7 +72,7 @@ struct range_tree {
 /* A range of the tree. */
 struct range {
 	uint64_t start, last;
-	void *value;
+	void *value; /* not NULL where range_tree_remove_one() is used */
 };
 
 void range_pools_init(struct range_pools *p, const struct viommu_alloc *alloc);
@@ -122,8 +123,8 @@ int range_tree_insert(struct range_tree *t, uint64_t start, uint64_t last, void 
 uint32_t range_tree_remove(struct range_tree *t, uint64_t start, uint64_t last);
 
 /* The common case, faster: takes out the range that is exactly [start, last]
- * from a leaf that stays large enough. false: nothing was done. */
-bool range_tree_remove_one(struct range_tree *t, uint64_t start, uint64_t last);
+ * from a leaf that stays large enough. NULL: nothing was done; else its value. */
+void *range_tree_remove_one(struct range_tree *t, uint64_t start, uint64_t last);
 
 /* Whether [start, last] cuts a range, that is, contains a part of one only. */
 bool range_tree_cuts(const struct range_tree *t, uint64_t start, uint64_t last);
@@ -147,6 +148,12 @@ static inline int range_pools_reserve(struct range_pools *p)
 		   p->inner.free_nr >= RANGE_INSERT_INNERS + RANGE_REMOVE_INNERS))
 		return 0;
 	return range_pools_reserve_slow(p);
+}
+
+/* Whether a removal has what it must have; so after each insertion's reserve. */
+static inline bool range_pools_can_remove(const struct range_pools *p)
+{
+	return p->inner.free_nr >= RANGE_REMOVE_INNERS;
 }
 
 /* The removed ranges in limbo: leaf is a struct range_leaf *, slot an unsigned,

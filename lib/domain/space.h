@@ -52,6 +52,10 @@ struct space {
 	struct range_tree domains;   /* by id */
 	struct range_tree endpoints; /* by id, aliases too */
 	struct domain *recent;	     /* the domain found last */
+	/* Where mappings were removed for which nobody waited yet, and how many;
+	 * NULL: there are none. */
+	struct domain *unsettled;
+	uint32_t unsettled_nr;
 	struct space_counts counts;
 	/* Removed mappings that transfers still hold, linked through gpa:
 	 * those of the removal under way, and those nobody waits for. */

@@ -220,7 +220,7 @@ static struct range make_range(struct model *m)
 	}
 	return (struct range){start,
 			      len - 1 > UINT64_MAX - start ? UINT64_MAX : start + len - 1,
-			      (void *)(uintptr_t)(start ^ len)};
+			      (void *)(uintptr_t)((start ^ len) | 1)};
 }
 
 static void insert(struct model *m)

@@ -63,6 +63,8 @@ static struct {
 	pthread_mutex_t mutex;
 	int page[DOMAINS][IOVAS]; /* mapped there; -1: nothing */
 	bool used[PAGES];
+	int leaving[PAGES]; /* unmapped, but not answered yet */
+	unsigned leaving_nr;
 	int domain[EPS]; /* -1: unattached */
 	bool bypass;
 	uint64_t serial, operations;
@@ -175,6 +177,39 @@ static void do_unmap(struct rng *rng)
 	release_pages(d, first, last);
 }
 
+/* The UNMAPs of a batch are answered. */
+static void do_settle(void)
+{
+	space_settle(g.space);
+	while (g.leaving_nr) {
+		int page = g.leaving[--g.leaving_nr];
+
+		poison(page);
+		g.used[page] = false;
+	}
+}
+
+/* One of a batch: others follow, MAPs of the same addresses too. */
+static void do_unmap_later(struct rng *rng)
+{
+	unsigned d = (unsigned)rng_below(rng, DOMAINS);
+	unsigned first = (unsigned)rng_below(rng, IOVAS);
+	unsigned nr = rng_chance(rng, 3) ? (unsigned)rng_below(rng, IOVAS) : 0;
+	unsigned last = first + nr < IOVAS ? first + nr : IOVAS - 1;
+	int rc = space_unmap_later(g.space, d, IOVA_BASE + (uint64_t)first * PAGE_LEN,
+				   IOVA_BASE + (uint64_t)(last + 1) * PAGE_LEN - 1);
+
+	if (rc == -EINPROGRESS)
+		wait_released();
+	else if (rc && rc != -ENOENT)
+		stale("unmap", (uint64_t)-rc, first);
+	for (unsigned i = first; i <= last; i++) {
+		if (g.page[d][i] >= 0)
+			g.leaving[g.leaving_nr++] = g.page[d][i];
+		g.page[d][i] = -1;
+	}
+}
+
 static void begin_change(unsigned ep)
 {
 	/* Pairs with the readers' acquire: a change seen is a change ignored. */
@@ -265,8 +300,12 @@ static void operate(struct rng *rng)
 
 	if (what < 640)
 		do_map(rng);
-	else if (what < 960)
+	else if (what < 720)
 		do_unmap(rng);
+	else if (what < 950)
+		do_unmap_later(rng);
+	else if (what < 960)
+		do_settle();
 	else if (what < 980)
 		do_move(rng);
 	else if (what < 985)
@@ -286,6 +325,7 @@ static void *writer(void *seed)
 		pthread_mutex_lock(&g.mutex);
 		for (unsigned i = 0; i < 16; i++)
 			operate(&rng);
+		do_settle();
 		pthread_mutex_unlock(&g.mutex);
 		if (rng_chance(&rng, 10))
 			sched_yield();

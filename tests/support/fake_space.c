@@ -139,6 +139,18 @@ int space_unmap(struct space *s, uint32_t domain, uint64_t start, uint64_t last,
 	return removal(s, r);
 }
 
+int space_unmap_later(struct space *s, uint32_t domain, uint64_t start, uint64_t last)
+{
+	unsigned removed;
+
+	return space_unmap(s, domain, start, last, &removed);
+}
+
+void space_settle(struct space *s)
+{
+	(void)s;
+}
+
 int space_reset(struct space *s)
 {
 	s->resets++;

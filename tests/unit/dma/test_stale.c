@@ -186,6 +186,62 @@ static void generation_wraps(void **state)
 	end();
 }
 
+static int unmap_later(uint64_t page)
+{
+	return space_unmap_later(k.space, DOMAIN, page << 12, (page << 12) + 0xfff);
+}
+
+/* UNMAPs answered together, a MAP of the same addresses among them, until the
+ * domain is empty. */
+static void batches_of_unmaps(void **state)
+{
+	(void)state;
+	begin();
+	for (uint64_t i = 2; i < 100; i++)
+		assert_int_equal(space_map(k.space, DOMAIN, i << 12, (i << 12) + 0xfff,
+					   CORE_RAM_GPA, 3),
+				 0);
+	for (uint64_t i = 1; i < 100; i++)
+		assert_int_equal(peek(i << 12), 1);
+	assert_int_equal(unmap_later(1), 0);
+	assert_int_equal(unmap_later(1), 0); /* nothing there: as it should be */
+	assert_int_equal(unmap_later(2), 0);
+	assert_int_equal(peek(0x2000), -EFAULT);
+	assert_int_equal(
+		space_map(k.space, DOMAIN, 0x1000, 0x1fff, CORE_RAM_GPA + 0x1000, 3), 0);
+	assert_int_equal(peek(0x1000), 2);
+	assert_int_equal(space_unmap_later(k.space, DOMAIN, 0x3000, 0x37ff), -ERANGE);
+	for (uint64_t i = 3; i < 100; i++)
+		assert_int_equal(unmap_later(i), 0);
+	space_settle(k.space);
+	assert_int_equal(core_kit_counts(&k).mappings, 1);
+	assert_int_equal(core_kit_counts(&k).mapped_bytes, 0x1000);
+	assert_int_equal(unmap_later(1), 0);
+	assert_int_equal(space_detach(k.space, DOMAIN, EP), 0); /* settles */
+	assert_int_equal(core_kit_counts(&k).mappings, 0);
+	end();
+}
+
+/* One of them is held: it alone waits, the others are over. */
+static void held_among_unmaps(void **state)
+{
+	struct viommu_hold hold;
+	struct iovec iov;
+	struct viommu_sg sg = {&iov, 0, 1, &hold, 0, 1, 0};
+
+	(void)state;
+	begin();
+	assert_int_equal(space_map(k.space, DOMAIN, 0x5000, 0x5fff, CORE_RAM_GPA, 3), 0);
+	assert_int_equal(viommu_dma_get(dma, 0x5000, 1, VIOMMU_READ, &sg), 0);
+	assert_int_equal(unmap_later(1), 0);
+	assert_int_equal(unmap_later(5), -EINPROGRESS);
+	assert_int_equal(core_kit_counts(&k).mappings, 0);
+	assert_true(space_pending(k.space));
+	viommu_dma_put(dma, &sg);
+	assert_false(space_pending(k.space));
+	end();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -197,6 +253,8 @@ int main(void)
 		cmocka_unit_test(unmap_leaves_the_rest_cached),
 		cmocka_unit_test(large_mappings_are_cached_whole),
 		cmocka_unit_test(generation_wraps),
+		cmocka_unit_test(batches_of_unmaps),
+		cmocka_unit_test(held_among_unmaps),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
