@@ -6,6 +6,7 @@
 #include <endian.h>
 #include <errno.h>
 #include <string.h>
+#include <time.h>
 
 #include <viommu/base.h>
 
@@ -21,6 +22,15 @@ void endpoint_log(const struct viommu_log *log, enum viommu_log_level level,
 /* Logs an error and gives -value: `return endpoint_err(log, EINVAL, "...")`. */
 int endpoint_err(const struct viommu_log *log, int value, const char *fmt, ...)
 	VIOMMU_PRINTF(3, 4);
+
+/* CLOCK_MONOTONIC. */
+static inline uint64_t endpoint_now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000ull + (uint64_t)ts.tv_nsec;
+}
 
 /* Zeroed memory, or NULL. */
 void *endpoint_alloc(const struct viommu_alloc *alloc, size_t len, size_t align);

@@ -3,7 +3,6 @@
 #include "endpoints/nvme/nvme.h"
 
 #include <stdio.h>
-#include <time.h>
 
 #include "endpoints/options.h"
 
@@ -29,6 +28,8 @@ static const struct endpoint_option nvme_options[] = {
 	{"serial", "TEXT", "serial number, up to 20 characters (default: the name)"},
 	{"shadow-doorbells", "on|off",
 	 "let drivers submit without a register write (default: on)"},
+	{"interrupt-batch", "on|off",
+	 "one interrupt for several completions when that pays (default: on)"},
 	{"sgl", "on|off", "scatter gather lists beside PRP (default: on)"},
 	{NULL, NULL, NULL},
 };
@@ -102,7 +103,8 @@ static int parse(struct nvme *n, const struct options *options)
 	n->opt = (struct nvme_options){.queues = DEFAULT_QUEUES,
 				       .queue_len = NVME_QUEUE_LEN_MAX,
 				       .shadow_doorbells = true,
-				       .sgl = true};
+				       .sgl = true,
+				       .batch = true};
 	snprintf(n->opt.serial, sizeof(n->opt.serial), "%.20s",
 		 serial ? serial : n->ep.name);
 	snprintf(n->opt.model, sizeof(n->opt.model), "viommu NVMe");
@@ -116,6 +118,8 @@ static int parse(struct nvme *n, const struct options *options)
 		r = options_bool(options, "shadow-doorbells", &n->opt.shadow_doorbells);
 	if (!r)
 		r = options_bool(options, "sgl", &n->opt.sgl);
+	if (!r)
+		r = options_bool(options, "interrupt-batch", &n->opt.batch);
 	n->opt.block_len = size ? 4096 : DEFAULT_BLOCK;
 	return r;
 }
@@ -188,10 +192,7 @@ static void nvme_destroy(struct endpoint *ep)
 
 static void power_on(struct nvme *n)
 {
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	n->power_on_ns = (uint64_t)now.tv_sec * 1000000000ull + (uint64_t)now.tv_nsec;
+	n->power_on_ns = endpoint_now_ns();
 	n->drain_ms = NVME_DRAIN_MS;
 	nvme_requests_init(n);
 	nvme_features_reset(n);
@@ -291,6 +292,12 @@ static int nvme_fds(struct endpoint *ep, struct pollfd *fds, unsigned max)
 	return (int)nr;
 }
 
+/* Completions wait for others at most about as long. */
+static int nvme_timeout_ms(struct endpoint *ep)
+{
+	return to_nvme(ep)->batching ? 1 : -1;
+}
+
 /* "resize" nsid=N,size=SIZE: the driver hears of it by an event. */
 static int nvme_control(struct endpoint *ep, const char *verb, const struct options *args)
 {
@@ -363,6 +370,7 @@ const struct endpoint_type endpoint_nvme = {
 	.poll = nvme_poll,
 	.arm = nvme_arm,
 	.fds = nvme_fds,
+	.timeout_ms = nvme_timeout_ms,
 	.busy = nvme_busy,
 	.control = nvme_control,
 	.stats = nvme_stats,

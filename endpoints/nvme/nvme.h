@@ -4,6 +4,7 @@
  *
  *   regs.c      registers, doorbells, enabling, resets
  *   queue.c     submission and completion queues, shadow doorbells, interrupts
+ *   batch.c     how many completions share an interrupt
  *   data.c      PRP lists and SGLs -> pages held, or bytes copied
  *   admin.c     the admin command set; features.c, identify.c, log.c its parts
  *   io.c        the NVM command set
@@ -23,6 +24,7 @@
 
 #include "endpoints/block/block.h"
 #include "endpoints/endpoint.h"
+#include "endpoints/nvme/batch.h"
 #include "endpoints/nvme/spec.h"
 #include "endpoints/types.h"
 #include "endpoints/util.h"
@@ -54,7 +56,8 @@ struct nvme;
 struct nvme_cq {
 	bool live;
 	bool irq_enabled;
-	bool irq_due;  /* something was posted in this turn */
+	uint32_t posted; /* completions since the last turn's end */
+	struct nvme_batch batch;
 	uint8_t phase; /* 1 in the first pass */
 	uint16_t id, vector;
 	uint16_t users;	     /* submission queues on it */
@@ -115,7 +118,7 @@ struct nvme_stats {
 
 struct nvme_options {
 	unsigned queues, queue_len, block_len;
-	bool shadow_doorbells, sgl;
+	bool shadow_doorbells, sgl, batch;
 	char serial[21], model[41];
 };
 
@@ -131,7 +134,10 @@ struct nvme {
 	struct nvme_sq sq[NVME_IO_QUEUES_MAX + 1]; /* 0: admin */
 	struct nvme_cq cq[NVME_IO_QUEUES_MAX + 1];
 	uint16_t queues_granted; /* pairs the driver may create */
+	unsigned top;		 /* no queue above this one has been live */
 	unsigned next_sq;	 /* where the next turn starts: round robin */
+	bool completed;		 /* something was posted in this turn */
+	unsigned batching;	 /* queues with completions that wait for others */
 
 	bool shadow; /* Doorbell Buffer Config was accepted */
 	uint64_t shadow_iova, event_iova;

@@ -12,11 +12,18 @@
  */
 #include "endpoints/nvme/nvme.h"
 
+static void raise_top(struct nvme *n, unsigned id)
+{
+	if (id > n->top)
+		n->top = id;
+}
+
 void nvme_sq_init(struct nvme *n, unsigned id, uint64_t iova, uint32_t len, uint16_t cq)
 {
 	n->sq[id] = (struct nvme_sq){
 		.live = true, .id = (uint16_t)id, .cq = cq, .len = len, .iova = iova};
 	n->cq[cq].users++;
+	raise_top(n, id);
 }
 
 void nvme_cq_init(struct nvme *n, unsigned id, uint64_t iova, uint32_t len)
@@ -27,6 +34,7 @@ void nvme_cq_init(struct nvme *n, unsigned id, uint64_t iova, uint32_t len)
 				     .phase = 1,
 				     .len = len,
 				     .iova = iova};
+	raise_top(n, id);
 }
 
 /* ---- doorbells ---- */
@@ -191,7 +199,8 @@ static void post(struct nvme *n, struct nvme_cq *cq, struct nvme_request *rq)
 		cq->tail = 0;
 		cq->phase ^= 1;
 	}
-	cq->irq_due = true;
+	cq->posted++;
+	n->completed = true;
 	nvme_request_free(n, rq);
 }
 
@@ -259,7 +268,7 @@ void nvme_update_intx(struct nvme *n)
 
 	if (viommu_pci_msix_enabled(n->ep.function))
 		return;
-	for (unsigned i = 0; i <= NVME_IO_QUEUES_MAX; i++) {
+	for (unsigned i = 0; i <= n->top; i++) {
 		const struct nvme_cq *cq = &n->cq[i];
 
 		want |= cq->live && cq->irq_enabled && cq->head != cq->tail &&
@@ -268,22 +277,42 @@ void nvme_update_intx(struct nvme *n)
 	viommu_pci_set_intx(n->ep.function, want);
 }
 
-void nvme_queues_interrupt(struct nvme *n)
+/* Whether the turn's completions, or those of earlier ones, are told now. */
+static bool batch_due(struct nvme *n, struct nvme_cq *cq, bool intx, uint64_t now)
 {
-	bool intx = !viommu_pci_msix_enabled(n->ep.function);
+	if (!cq->id || intx || !n->opt.batch)
+		return true;
+	if (cq->posted)
+		nvme_batch_add(&cq->batch, cq->posted, now);
+	return nvme_batch_due(&cq->batch, now);
+}
 
-	for (unsigned i = 0; i <= NVME_IO_QUEUES_MAX; i++) {
-		struct nvme_cq *cq = &n->cq[i];
-
-		if (!cq->irq_due)
-			continue;
-		cq->irq_due = false;
-		if (!cq->irq_enabled)
-			continue;
-		n->stats.interrupts++;
-		if (!intx)
+static void interrupt(struct nvme *n, struct nvme_cq *cq, bool intx, uint64_t now)
+{
+	if (!cq->posted && !cq->batch.nr)
+		return;
+	if (batch_due(n, cq, intx, now)) {
+		n->stats.interrupts += cq->irq_enabled;
+		if (!intx && cq->irq_enabled)
 			viommu_pci_raise_msix(n->ep.function, cq->vector);
 	}
+	cq->posted = 0;
+	n->batching += cq->batch.nr != 0;
+}
+
+void nvme_queues_interrupt(struct nvme *n)
+{
+	uint64_t now;
+	bool intx;
+
+	if (!n->completed && !n->batching)
+		return;
+	n->completed = false;
+	n->batching = 0;
+	intx = !viommu_pci_msix_enabled(n->ep.function);
+	now = endpoint_now_ns();
+	for (unsigned i = 0; i <= n->top; i++)
+		interrupt(n, &n->cq[i], intx, now);
 	if (intx)
 		nvme_update_intx(n);
 }
@@ -374,7 +403,7 @@ static unsigned poll_queue(struct nvme *n, struct nvme_sq *sq, unsigned budget)
 static void refresh_all(struct nvme *n)
 {
 	viommu_dma_begin(n->dma);
-	for (unsigned i = 1; i <= NVME_IO_QUEUES_MAX; i++) {
+	for (unsigned i = 1; i <= n->top; i++) {
 		if (n->sq[i].live)
 			refresh_tail(n, &n->sq[i]);
 		if (n->cq[i].live && n->cq[i].parked) {
@@ -400,13 +429,13 @@ unsigned nvme_queues_poll(struct nvme *n, unsigned budget)
 		return 0;
 	if (n->shadow)
 		refresh_all(n);
-	for (unsigned i = 0; i <= NVME_IO_QUEUES_MAX && taken < budget; i++) {
-		struct nvme_sq *sq = &n->sq[(n->next_sq + i) % (NVME_IO_QUEUES_MAX + 1)];
+	for (unsigned i = 0; i <= n->top && taken < budget; i++) {
+		struct nvme_sq *sq = &n->sq[(n->next_sq + i) % (n->top + 1)];
 
 		if (sq->live)
 			taken += poll_queue(n, sq, budget - taken);
 	}
-	n->next_sq = (n->next_sq + 1) % (NVME_IO_QUEUES_MAX + 1);
+	n->next_sq = (n->next_sq + 1) % (n->top + 1);
 	return taken;
 }
 
@@ -441,7 +470,7 @@ bool nvme_queues_arm(struct nvme *n)
 	if (!is_running(n))
 		return false;
 	viommu_dma_begin(n->dma);
-	for (unsigned i = 0; i <= NVME_IO_QUEUES_MAX; i++)
+	for (unsigned i = 0; i <= n->top; i++)
 		work |= arm_queue(n, i);
 	viommu_dma_end(n->dma);
 	return work;

@@ -77,6 +77,7 @@ static void disable(struct nvme *n)
 		n->sq[i] = (struct nvme_sq){0};
 		n->cq[i] = (struct nvme_cq){0};
 	}
+	n->top = n->next_sq = n->batching = 0;
 	nvme_requests_init(n);
 	n->aer_nr = n->event_nr = 0;
 	n->event_masked = 0;
