@@ -35,17 +35,18 @@ static bool make_loops(struct server *server, struct problem *problem)
 	return true;
 }
 
-/* Endpoints are dealt out in turn. */
-static struct loop *next_loop(struct server *server)
+struct loop *server_next_loop(struct server *server)
 {
+	if (!server->loops_nr)
+		return server->iommu_loop;
 	return server->loops[server->next_loop++ % server->loops_nr];
 }
 
 static bool make_served(struct server *server, const struct endpoint_settings *settings,
 			struct served **out, struct problem *problem)
 {
-	return served_create(settings, server->iommu, next_loop(server), &server->host,
-			     out, problem);
+	return served_create(settings, server->iommu, server_next_loop(server),
+			     &server->host, out, problem);
 }
 
 static bool make_all(struct server *server, struct problem *problem)

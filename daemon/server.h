@@ -17,7 +17,7 @@ struct server {
 	const struct settings *settings;
 	struct host host;
 	struct loop *iommu_loop;
-	struct loop *loops[DAEMON_THREADS_MAX]; /* endpoints' */
+	struct loop *loops[DAEMON_THREADS_MAX]; /* endpoints'; none: the IOMMU's */
 	unsigned loops_nr, next_loop;
 	struct iommu *iommu;
 	struct served *served[DAEMON_ENDPOINTS_MAX];
@@ -40,6 +40,9 @@ void server_destroy(struct server *server);
 
 /* How long a thread of endpoints watches at most. */
 unsigned endpoint_poll_us(const struct poll_settings *poll);
+
+/* Whose turn it is to get an endpoint. */
+struct loop *server_next_loop(struct server *server);
 
 struct served *server_find(struct server *server, const char *id);
 

@@ -40,9 +40,8 @@ static const struct key daemon_keys[] = {
 	{.name = "threads",
 	 .kind = KEY_NUMBER,
 	 .offset = FIELD(settings, threads),
-	 .min = 1,
 	 .max = DAEMON_THREADS_MAX,
-	 .expect = "a number from 1 to 16",
+	 .expect = "a number from 0 to 16",
 	 .sample = "1"},
 	{.name = "poll-us",
 	 .kind = KEY_POLL,
@@ -600,10 +599,17 @@ static bool parse_command(struct settings *settings, int argc, char **argv,
 	return true;
 }
 
+/* None of their own on one or two processors: each thread that wakes another
+ * there takes time from the guest. */
+static unsigned default_threads(void)
+{
+	return sysconf(_SC_NPROCESSORS_ONLN) <= 2 ? 0 : 1;
+}
+
 static bool set_defaults(struct settings *settings)
 {
 	*settings = (struct settings){
-		.threads = 1,
+		.threads = default_threads(),
 		.socket_mode = 0600,
 		.log_level = VIOMMU_LOG_INFO,
 		.seccomp = true,
