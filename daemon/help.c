@@ -61,7 +61,7 @@ const char settings_help[] =
 "                        (0 on one or two processors, else 1)\n"
 "  --poll-us N|auto      how long rings are watched after work before the guest has\n"
 "                        to notify again; 0: never; auto: as long as it pays, up to\n"
-"                        200 for the IOMMU, 50 for the others (auto)\n"
+"                        500 for the IOMMU, 50 for the others (auto)\n"
 "\n"
 "Safety\n"
 "  --user NAME           become this user once all is open (only as root)\n"

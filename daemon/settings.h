@@ -101,7 +101,7 @@ bool settings_validate_endpoint(struct endpoint_settings *endpoint,
 
 /* What "auto" goes up to. A guest's CPU spins for the reply of a request to the
  * IOMMU; for an endpoint's it does something else meanwhile. */
-#define POLL_AUTO_IOMMU_US    200u
+#define POLL_AUTO_IOMMU_US    500u
 #define POLL_AUTO_ENDPOINT_US 50u
 
 /* "auto" (up to POLL_AUTO_IOMMU_US) or a number of microseconds. */
