@@ -194,7 +194,6 @@ static int join_batch(struct viommu_drv_domain *domain, struct viommu_drv_batch 
 	return 0;
 }
 
-/* Lock held. -EAGAIN: wait for room without the lock and try again. */
 static int map_locked(struct viommu_drv_domain *domain, const struct drv_range *range,
 		      struct viommu_drv_batch *batch)
 {
@@ -219,6 +218,29 @@ static int map_locked(struct viommu_drv_domain *domain, const struct drv_range *
 	return r;
 }
 
+/* Lock held. What map and unmap do to the record and the ring; -EAGAIN: it changed
+ * nothing, there is no room. */
+typedef int change_step(struct viommu_drv_domain *domain, const struct drv_range *range,
+			struct viommu_drv_batch *batch);
+
+/* Does the step, and waits without the lock while the ring is full. */
+static int change(struct viommu_drv_domain *domain, change_step *step,
+		  const struct drv_range *range, struct viommu_drv_batch *batch)
+{
+	int r;
+
+	do {
+		uintptr_t state = drv_lock(domain->drv, &domain->lock);
+
+		r = step(domain, range, batch);
+		drv_unlock(domain->drv, &domain->lock, state);
+		if (r != -EAGAIN)
+			break;
+		r = drv_reqq_wait_room(domain->reqq);
+	} while (!r);
+	return r;
+}
+
 int viommu_drv_map(struct viommu_drv_domain *domain, uint64_t start, uint64_t last,
 		   uint64_t pa, unsigned flags, struct viommu_drv_batch *batch)
 {
@@ -230,31 +252,22 @@ int viommu_drv_map(struct viommu_drv_domain *domain, uint64_t start, uint64_t la
 		r = check_flags(drv, flags);
 	if (!r)
 		r = check_range(drv, &range);
-	while (!r) {
-		uintptr_t state = drv_lock(drv, &domain->lock);
-
-		r = map_locked(domain, &range, batch);
-		drv_unlock(drv, &domain->lock, state);
-		if (r != -EAGAIN)
-			break;
-		r = drv_reqq_wait_room(domain->reqq);
-	}
-	return r;
+	return r ? r : change(domain, map_locked, &range, batch);
 }
 
-/* Lock held. The request covers whole mappings from the first to the last one
+/* The request covers whole mappings from the first to the last one
  * and so never cuts one, whatever was asked for. */
-static int unmap_locked(struct viommu_drv_domain *domain, uint64_t start, uint64_t last,
+static int unmap_locked(struct viommu_drv_domain *domain, const struct drv_range *range,
 			struct viommu_drv_batch *batch)
 {
-	const struct drv_range *first = drv_tree_find(&domain->mappings, start);
+	const struct drv_range *first = drv_tree_find(&domain->mappings, range->start);
+	uint64_t start, last = range->last, nr, end;
 	struct drv_request *req = NULL;
-	uint64_t nr, end;
 	int r = 0;
 
 	if (!first || first->start > last)
 		return 0;
-	if (drv_tree_cuts(&domain->mappings, start, last))
+	if (drv_tree_cuts(&domain->mappings, range->start, last))
 		return err(ERANGE, "would cut a mapping");
 	start = first->start;
 	if (told(domain, start))
@@ -274,21 +287,12 @@ static int unmap_locked(struct viommu_drv_domain *domain, uint64_t start, uint64
 int viommu_drv_unmap(struct viommu_drv_domain *domain, uint64_t start, uint64_t last,
 		     struct viommu_drv_batch *batch)
 {
-	struct viommu_drv *drv = domain->drv;
+	const struct drv_range range = {.start = start, .last = last};
 	int r = join_batch(domain, batch);
 
 	if (!r && last < start)
 		r = err(EINVAL, "last < start");
-	while (!r) {
-		uintptr_t state = drv_lock(drv, &domain->lock);
-
-		r = unmap_locked(domain, start, last, batch);
-		drv_unlock(drv, &domain->lock, state);
-		if (r != -EAGAIN)
-			break;
-		r = drv_reqq_wait_room(domain->reqq);
-	}
-	return r;
+	return r ? r : change(domain, unmap_locked, &range, batch);
 }
 
 int viommu_drv_sync(struct viommu_drv *drv, struct viommu_drv_batch *batch)
