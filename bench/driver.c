@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause OR GPL-2.0-only */
 /*
- * driver [-o FILE] [-r ROUNDS] [-t MS] [-s] [-c CELL]
- * -s: split rings; -c: this line of the table only, for a profiler
+ * driver [-o FILE] [-r ROUNDS] [-t MS] [-s] [-c LINE]...
+ * -s: split rings; -c: this line of the table only (0: the first); may be given again
  *
  * The published matrix of modes in one process: driver threads map a buffer, an
  * emulated disk on the device thread copies it through the DMA API, the driver
@@ -25,6 +25,7 @@
 #define SUBMIT	    8u	/* operations submitted together */
 #define BUFFERS	    64u /* of a thread, used in turns: more than caches hold */
 #define ROUNDS_MAX  51u
+#define EXTRAS_NR   5u /* runs of what is not in the matrix */
 #define SAMPLES_MAX (1u << 20)
 #define RW	    (VIOMMU_DRV_READ | VIOMMU_DRV_WRITE)
 #define PAGE	    4096u
@@ -60,6 +61,7 @@ struct result {
 struct cell {
 	const struct mode *mode;
 	unsigned threads, size, pieces;
+	bool chosen; /* to be measured */
 	struct result round[ROUNDS_MAX];
 };
 
@@ -319,7 +321,7 @@ static double strict_page_us(struct rig *rig, uint64_t pa)
 }
 
 /* 64 GiB of static maps in pieces of `each`: set-up and teardown in us. */
-static void static_maps(struct rig *rig, uint64_t each, double *up_us, double *down_us)
+static void map_static(struct rig *rig, uint64_t each, double *up_us, double *down_us)
 {
 	const uint64_t all = 64ull << 30;
 	struct viommu_drv_domain *domain = enter_mode(rig, &modes[6]);
@@ -439,7 +441,9 @@ static void make_cells(void)
 static void print_rows(FILE *json, unsigned from, unsigned to, unsigned rounds)
 {
 	for (unsigned i = from; i < to; i++)
-		print_row(json, &cells[i], &cells[i - i % MODES_NR], rounds, i + 1 == to);
+		if (cells[i].chosen)
+			print_row(json, &cells[i], &cells[i - i % MODES_NR], rounds,
+				  i + 1 == to);
 }
 
 static void print_all(FILE *json, unsigned rounds)
@@ -484,19 +488,32 @@ static void place_buffers(const struct cell *cell, struct worker *w,
 	}
 }
 
+/* The medians of that. */
+static void static_maps(struct rig *rig, uint64_t each, double *up_us, double *down_us)
+{
+	double up[EXTRAS_NR], down[EXTRAS_NR];
+
+	for (unsigned i = 0; i < EXTRAS_NR; i++)
+		map_static(rig, each, &up[i], &down[i]);
+	qsort(up, EXTRAS_NR, sizeof(*up), compare_double);
+	qsort(down, EXTRAS_NR, sizeof(*down), compare_double);
+	*up_us = up[EXTRAS_NR / 2];
+	*down_us = down[EXTRAS_NR / 2];
+}
+
 static void print_extras(FILE *json, struct rig *rig, uint64_t pa)
 {
 	static const uint64_t each[] = {64ull << 30, 1ull << 30, 2ull << 20};
-	double page[5], up, down;
+	double page[EXTRAS_NR], up, down;
 
-	for (unsigned i = 0; i < 5; i++)
+	for (unsigned i = 0; i < EXTRAS_NR; i++)
 		page[i] = strict_page_us(rig, pa);
-	qsort(page, 5, sizeof(*page), compare_double);
-	printf("\nstrict map and unmap of one page: %.2f us (%.2f .. %.2f)\n", page[2],
-	       page[0], page[4]);
+	qsort(page, EXTRAS_NR, sizeof(*page), compare_double);
+	printf("\nstrict map and unmap of one page: %.2f us (%.2f .. %.2f)\n",
+	       page[EXTRAS_NR / 2], page[0], page[EXTRAS_NR - 1]);
 	if (json)
 		fprintf(json, " \"strict_page_us\": %.3f,\n \"static_64g\": [\n",
-			page[2]);
+			page[EXTRAS_NR / 2]);
 	for (unsigned i = 0; i < 3; i++) {
 		static_maps(rig, each[i], &up, &down);
 		printf("64 GiB in %llu requests: set up in %.1f us, taken down in %.1f "
@@ -514,14 +531,15 @@ struct options {
 	unsigned rounds, ms;
 	const char *file;
 	bool split;
-	int cell; /* -1: all */
+	bool some; /* only the chosen cells */
 };
 
 static bool parse(int argc, char **argv, struct options *o)
 {
 	int opt;
 
-	*o = (struct options){.rounds = 5, .ms = 60, .cell = -1};
+	*o = (struct options){.rounds = 5, .ms = 60};
+	make_cells();
 	while ((opt = getopt(argc, argv, "o:r:t:sc:")) != -1) {
 		if (opt == 'o')
 			o->file = optarg;
@@ -531,12 +549,15 @@ static bool parse(int argc, char **argv, struct options *o)
 			o->ms = (unsigned)atoi(optarg);
 		else if (opt == 's')
 			o->split = true;
-		else if (opt == 'c')
-			o->cell = atoi(optarg);
+		else if (opt == 'c' && (unsigned)atoi(optarg) < CELLS_NR)
+			o->some = cells[atoi(optarg)].chosen = true;
 		else
 			return false;
 	}
-	return o->rounds && o->rounds <= ROUNDS_MAX && o->ms && optind == argc;
+	for (unsigned i = 0; !o->some && i < CELLS_NR; i++)
+		cells[i].chosen = true;
+	return o->rounds && o->rounds <= ROUNDS_MAX && o->ms && optind == argc &&
+	       !(o->file && o->some);
 }
 
 /* Cells take turns, forwards and backwards, so that what disturbs the machine meets all
@@ -546,7 +567,6 @@ static void measure(struct rig *rig, const struct options *o)
 	static struct worker workers[RIG_THREADS_MAX];
 	static uint64_t pa[RIG_THREADS_MAX][BUFFERS];
 
-	make_cells();
 	make_workers(rig, workers);
 	for (unsigned i = 0; i < RIG_THREADS_MAX; i++)
 		for (unsigned d = 0; d < BUFFERS; d++)
@@ -556,7 +576,7 @@ static void measure(struct rig *rig, const struct options *o)
 			unsigned n = round & 1 ? CELLS_NR - 1 - i : i;
 			struct cell *cell = &cells[n];
 
-			if (o->cell >= 0 && (unsigned)o->cell != n)
+			if (!cell->chosen)
 				continue;
 			place_buffers(cell, workers, pa);
 			run_round(rig, cell, workers, o->ms, &cell->round[round]);
@@ -572,8 +592,8 @@ int main(int argc, char **argv)
 	FILE *json = NULL;
 
 	if (!parse(argc, argv, &o) || (o.file && !(json = fopen(o.file, "w")))) {
-		fprintf(stderr,
-			"usage: driver [-o FILE] [-r ROUNDS] [-t MS] [-s] [-c CELL]\n");
+		fprintf(stderr, "usage: driver [-o FILE] [-r ROUNDS] [-t MS] [-s] [-c "
+				"LINE]...\n");
 		return 2;
 	}
 	rig = rig_create(o.split);
@@ -583,7 +603,8 @@ int main(int argc, char **argv)
 			"{\"rounds\": %u, \"ms\": %u, \"depth\": %u, \"ring\": \"%s\",\n",
 			o.rounds, o.ms, DEPTH, o.split ? "split" : "packed");
 	print_all(json, o.rounds);
-	print_extras(json, rig, rig_memory(rig, PAGE, PAGE));
+	if (!o.some)
+		print_extras(json, rig, rig_memory(rig, PAGE, PAGE));
 	if (json) {
 		fprintf(json, " ]}\n");
 		fclose(json);
