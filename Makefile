@@ -56,6 +56,7 @@ format: setup
 release: setup
 	@tools/configure release --buildtype=release && ninja -C $(BUILD)/release
 
+## make asan tsan clang  builds with sanitizers and with clang, in build/NAME
 asan: setup
 	@tools/configure asan $(SANITIZE_ASAN) && ninja -C $(BUILD)/asan
 
@@ -65,11 +66,14 @@ tsan: setup
 clang: setup
 	@CC=clang tools/configure clang && ninja -C $(BUILD)/clang
 
+## make lab          kernels and root file systems of the guests
 lab: setup
 	@tools/lab/prepare
 
+## make setup        installs what is missing; every target does
 setup:
 	@tools/setup --quiet
 
+## make clean        removes build/
 clean:
 	rm -rf $(BUILD)
