@@ -224,6 +224,25 @@ int guest_endpoint(struct guest *g, const char *type, const char *options)
 	return r;
 }
 
+void guest_check_lack_of_memory(const char *type, const char *options)
+{
+	struct guest *g = guest_create(true);
+	unsigned long live = g->alloc.live;
+	int r = -1;
+
+	for (unsigned long nth = 1; nth < 1000 && r; nth++) {
+		test_alloc_fail(&g->alloc, nth);
+		r = guest_endpoint(g, type, options);
+		test_alloc_fail(&g->alloc, 0);
+		if (r) {
+			assert_int_equal(r, -ENOMEM);
+			assert_int_equal(g->alloc.live, live);
+		}
+	}
+	assert_int_equal(r, 0);
+	guest_destroy(g);
+}
+
 /* Little-endian hosts only, as the tests' other helpers. */
 uint64_t guest_config(struct guest *g, unsigned offset, unsigned len)
 {

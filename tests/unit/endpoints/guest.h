@@ -56,6 +56,9 @@ struct guest *guest_create(bool with_iommu);
 /* The endpoint under test; MSI-X is switched on and the bus mastered. */
 int guest_endpoint(struct guest *g, const char *type, const char *options);
 void guest_destroy(struct guest *g);
+/* Makes an endpoint while one allocation after the other fails: -ENOMEM, and
+ * nothing is left over. */
+void guest_check_lack_of_memory(const char *type, const char *options);
 
 /* Where iova points to by the convention above. */
 static inline uint64_t guest_iova(const struct guest *g, uint64_t offset)

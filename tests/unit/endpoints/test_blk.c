@@ -112,22 +112,8 @@ static void wrong_options_are_refused(void **state)
 
 static void creation_survives_lack_of_memory(void **state)
 {
-	struct guest *g = guest_create(true);
-	unsigned long live = g->alloc.live;
-	int r = -1;
-
 	(void)state;
-	for (unsigned long nth = 1; nth < 60 && r; nth++) {
-		test_alloc_fail(&g->alloc, nth);
-		r = guest_endpoint(g, "blk", MEM_DISK);
-		test_alloc_fail(&g->alloc, 0);
-		if (r) {
-			assert_int_equal(r, -ENOMEM);
-			assert_int_equal(g->alloc.live, live);
-		}
-	}
-	assert_int_equal(r, 0);
-	guest_destroy(g);
+	guest_check_lack_of_memory("blk", MEM_DISK);
 }
 
 /* ---- requests ---- */

@@ -142,29 +142,9 @@ static void test_options(void **state)
 /* Every allocation fails in turn: nothing leaks. */
 static void test_no_memory(void **state)
 {
-	static const char *const kinds[] = {LOOPBACK, "backend=user"};
-	struct guest *g = guest_create(true);
-	unsigned long before = g->alloc.live;
-	unsigned n = 0;
-	int r;
-
 	(void)state;
-	for (unsigned k = 0; k < 2; k++) {
-		for (n = 1; n < 100; n++) {
-			test_alloc_fail(&g->alloc, n);
-			r = guest_endpoint(g, "net", kinds[k]);
-			test_alloc_fail(&g->alloc, 0);
-			if (!r)
-				break;
-			assert_int_equal(r, -ENOMEM);
-			assert_int_equal(g->alloc.live, before);
-		}
-		assert_in_range(n, 10, 99);
-		endpoint_destroy(g->ep);
-		g->ep = NULL;
-		assert_int_equal(g->alloc.live, before);
-	}
-	guest_destroy(g);
+	guest_check_lack_of_memory("net", LOOPBACK);
+	guest_check_lack_of_memory("net", "backend=user");
 }
 
 /* ---- frames there and back ---- */
