@@ -250,11 +250,6 @@ bool settings_log_level(const char *text, enum viommu_log_level *out)
 	return false;
 }
 
-const char *settings_log_level_name(enum viommu_log_level level)
-{
-	return level_names[level];
-}
-
 /* ---- endpoints ---- */
 
 /* none, or [msi:|reserved:]FIRST-LAST; more with more resv= settings. */

@@ -107,7 +107,6 @@ bool settings_validate_endpoint(struct endpoint_settings *endpoint,
 /* "auto" (up to POLL_AUTO_IOMMU_US) or a number of microseconds. */
 bool settings_poll(const char *text, struct poll_settings *out);
 bool settings_log_level(const char *text, enum viommu_log_level *out);
-const char *settings_log_level_name(enum viommu_log_level level);
 
 /* What --help prints. */
 extern const char settings_help[];

@@ -5,7 +5,8 @@
 
 /* ---- requests ---- */
 
-struct request *request_get(struct blk *blk)
+/* NULL: all under way. */
+static struct request *get_request(struct blk *blk)
 {
 	struct request *req = blk->free;
 
@@ -42,7 +43,7 @@ static unsigned take(struct blk *blk, struct virtio_queue *q, unsigned budget)
 	unsigned nr = 0;
 
 	viommu_virtq_disable_notify(&q->vq);
-	for (; nr < budget && (req = request_get(blk)) != NULL; nr++) {
+	for (; nr < budget && (req = get_request(blk)) != NULL; nr++) {
 		popped = virtio_pop(&blk->virtio, q, &req->chain, req->bufs,
 				    blk->bufs_max);
 		if (unlikely(popped != VIRTIO_TAKEN)) {

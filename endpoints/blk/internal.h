@@ -134,7 +134,6 @@ bool request_overlaps(const struct request *req, uint64_t start, uint64_t last);
 
 /* ---- device.c ---- */
 extern const struct virtio_ops blk_virtio_ops;
-struct request *request_get(struct blk *blk); /* NULL: all under way */
 /* Back to the pool; unget: without having been counted. */
 void request_put(struct blk *blk, struct request *req);
 void request_unget(struct blk *blk, struct request *req);

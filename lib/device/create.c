@@ -77,7 +77,8 @@ static const char *bad_field(const struct viommu_device_config *c)
 	return bad ? bad : bad_quota(c);
 }
 
-int device_check_config(const struct viommu_device_config *in,
+/* Checks and completes the caller's configuration. 0, -EINVAL (logged). */
+static int check_config(const struct viommu_device_config *in,
 			const struct viommu_log *log, struct viommu_device_config *out)
 {
 	const char *bad;
@@ -132,7 +133,7 @@ int viommu_device_create(const struct viommu_device_config *config,
 {
 	struct viommu_device_config cfg;
 	struct viommu_device *dev;
-	int r = device_check_config(config, log, &cfg);
+	int r = check_config(config, log, &cfg);
 
 	if (r)
 		return r;

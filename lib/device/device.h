@@ -153,10 +153,6 @@ static inline bool device_offers(const struct viommu_device *dev, unsigned featu
 	return dev->cfg.features & (1ull << feature);
 }
 
-/* Checks and completes the caller's configuration. 0, -EINVAL (logged). */
-int device_check_config(const struct viommu_device_config *in,
-			const struct viommu_log *log, struct viommu_device_config *out);
-
 /*
  * Executes one request up to its reply. 0: done, *used is the used length.
  * -EINPROGRESS: executed, the reply waits (dev->parked is filled but for where

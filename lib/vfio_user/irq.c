@@ -173,7 +173,7 @@ static int check_eventfd(int fd)
 
 /* ---- messages ---- */
 
-unsigned vfu_irq_count(const struct viommu_vfu *vfu, uint32_t index)
+static unsigned count_irqs(const struct viommu_vfu *vfu, uint32_t index)
 {
 	const struct viommu_pci_config *cfg = viommu_pci_get_config(vfu->pci);
 
@@ -194,7 +194,7 @@ int vfu_handle_irq_info(struct viommu_vfu *vfu, struct vfu_msg *m)
 	if (info.argsz < sizeof(info) || info.index >= VFU_IRQS_NR)
 		return err(EINVAL, "argsz or index");
 	info.argsz = sizeof(info);
-	info.count = vfu_irq_count(vfu, info.index);
+	info.count = count_irqs(vfu, info.index);
 	info.flags = 0;
 	if (info.count && info.index == VFU_IRQ_INTX)
 		info.flags = VFU_IRQ_EVENTFD | VFU_IRQ_MASKABLE | VFU_IRQ_AUTOMASKED;
@@ -273,7 +273,7 @@ static int check_set(const struct viommu_vfu *vfu, const struct vfu_irq_set *s,
 	if (!is_pow2(data) || !is_pow2(action) || s->flags & ~(data | action))
 		return err(EINVAL, "flags");
 	if (s->index >= VFU_IRQS_NR ||
-	    (uint64_t)s->start + s->count > vfu_irq_count(vfu, s->index))
+	    (uint64_t)s->start + s->count > count_irqs(vfu, s->index))
 		return err(EINVAL, "no such interrupt");
 	/* Nothing to do, but for "all of the index off". */
 	if (!s->count && (data != VFU_IRQ_SET_DATA_NONE || s->start))

@@ -179,6 +179,5 @@ void vfu_irq_init(struct viommu_vfu *vfu);
 void vfu_irq_forget(struct viommu_vfu *vfu);
 /* The client's unmask eventfd is readable. */
 void vfu_irq_unmask_event(struct viommu_vfu *vfu);
-unsigned vfu_irq_count(const struct viommu_vfu *vfu, uint32_t index);
 
 #endif
