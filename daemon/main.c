@@ -109,16 +109,26 @@ static bool set_filter(struct program *program, struct problem *problem)
 	return sandbox_filter(program->log.fd, needs, problem);
 }
 
+/* What needs rights. */
+static bool take(struct program *program, struct problem *problem)
+{
+	const struct settings *settings = program->settings;
+
+	if (!sandbox_limits(problem) || !block_signals(program, problem) ||
+	    !lost_memory_watch(&program->lost_fd, problem) ||
+	    !server_create(settings, &program->log, &program->server, problem) ||
+	    !server_listen(program->server, problem) || !open_control(program, problem))
+		return false;
+	server_raise(program->server);
+	return true;
+}
+
 /* In this order: what needs rights first, then give them up, then serve. */
 static bool set_up(struct program *program, struct problem *problem)
 {
 	const struct settings *settings = program->settings;
 
-	return sandbox_limits(problem) && block_signals(program, problem) &&
-	       lost_memory_watch(&program->lost_fd, problem) &&
-	       server_create(settings, &program->log, &program->server, problem) &&
-	       server_listen(program->server, problem) &&
-	       open_control(program, problem) &&
+	return take(program, problem) &&
 	       sandbox_drop_privileges(settings->user, problem) &&
 	       server_start(program->server, problem) &&
 	       (!settings->seccomp || set_filter(program, problem));

@@ -9,7 +9,10 @@
 /* A pause counts as at most this many times the maximum, so that watching ends
  * when half of the gaps are long and not for a few that are, as when the guest's
  * CPU was taken away, and a handful of close requests bring it back. */
-#define GAP_CLAMP 2
+#define GAP_CLAMP 4
+/* Watching pays as long as the mean gap is at most this many times the maximum: a
+ * mean has close requests in it, and a kick costs far more than the look. */
+#define GAP_WORTH 2
 
 void policy_init(struct policy *policy, bool automatic, uint64_t max_us)
 {
@@ -54,7 +57,7 @@ uint64_t policy_window(const struct policy *policy)
 
 	if (!policy->automatic)
 		return policy->max_ns;
-	if (policy->gap_ns > policy->max_ns)
+	if (policy->gap_ns > policy->max_ns * GAP_WORTH)
 		return 0;
 	window += POLICY_MIN_NS;
 	return window < policy->max_ns ? window : policy->max_ns;

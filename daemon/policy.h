@@ -13,7 +13,7 @@
  *           its mean deviation, exponentially weighted, however the next one
  *           was found out about
  *   window  a bit more than gap + 4 deviations, at most max; zero if the gap is
- *           above max
+ *           above twice the max
  */
 #ifndef DAEMON_POLICY_H
 #define DAEMON_POLICY_H

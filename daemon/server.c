@@ -3,8 +3,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "server.h"
+
+/* Of the IOMMU's thread. A virtual CPU spins for each of its replies with interrupts
+ * off, and others spin for the lock that one holds. */
+#define IOMMU_NICE (-15)
 
 /* ---- making it ---- */
 
@@ -104,11 +109,25 @@ bool server_listen(struct server *server, struct problem *problem)
 	return true;
 }
 
+void server_raise(struct server *server)
+{
+	server->nice = getpriority(PRIO_PROCESS, 0);
+	/* A thread that serves disks too would cut the guest's batches short. */
+	if (!server->settings->priority || !server->loops_nr)
+		return;
+	if (server->nice > IOMMU_NICE && setpriority(PRIO_PROCESS, 0, IOMMU_NICE))
+		log_write(server->host.log, VIOMMU_LOG_DEBUG,
+			  "the IOMMU's thread has ordinary priority: nice %d: %s",
+			  IOMMU_NICE, strerror(errno));
+}
+
 bool server_start(struct server *server, struct problem *problem)
 {
 	unsigned i;
 	int r = loop_start(server->iommu_loop);
 
+	/* It has inherited the priority; nobody else is to. */
+	setpriority(PRIO_PROCESS, 0, server->nice);
 	for (i = 0; !r && i < server->loops_nr; i++)
 		r = loop_start(server->loops[i]);
 	if (r)

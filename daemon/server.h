@@ -19,6 +19,7 @@ struct server {
 	struct loop *iommu_loop;
 	struct loop *loops[DAEMON_THREADS_MAX]; /* endpoints'; none: the IOMMU's */
 	unsigned loops_nr, next_loop;
+	int nice; /* as we were started, from server_raise() on */
 	struct iommu *iommu;
 	struct served *served[DAEMON_ENDPOINTS_MAX];
 	unsigned served_nr;
@@ -33,6 +34,9 @@ bool server_create(const struct settings *settings, struct log *log, struct serv
 		   struct problem *problem);
 bool server_listen(struct server *server, struct problem *problem);
 /* Starts the threads; they wait for server_open(). */
+/* Takes the priority of the IOMMU's thread, which server_start() leaves to it alone;
+ * before rights are given up. Goes on without if it is not allowed. */
+void server_raise(struct server *server);
 bool server_start(struct server *server, struct problem *problem);
 void server_open(struct server *server);
 /* Stops the threads if they run. NULL is allowed. */

@@ -2,7 +2,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "config_file.h"
 #include "keys.h"
@@ -43,6 +42,16 @@ static const struct key daemon_keys[] = {
 	 .max = DAEMON_THREADS_MAX,
 	 .expect = "a number from 0 to 16",
 	 .sample = "1"},
+	{.name = "priority",
+	 .kind = KEY_SWITCH,
+	 .offset = FIELD(settings, priority),
+	 .expect = "on or off",
+	 .sample = "on"},
+	{.name = "no-priority",
+	 .kind = KEY_NEGATE,
+	 .offset = FIELD(settings, priority),
+	 .expect = "on or off",
+	 .sample = "on"},
 	{.name = "poll-us",
 	 .kind = KEY_POLL,
 	 .offset = FIELD(settings, poll),
@@ -594,17 +603,11 @@ static bool parse_command(struct settings *settings, int argc, char **argv,
 	return true;
 }
 
-/* None of their own on one or two processors: each thread that wakes another
- * there takes time from the guest. */
-static unsigned default_threads(void)
-{
-	return sysconf(_SC_NPROCESSORS_ONLN) <= 2 ? 0 : 1;
-}
-
 static bool set_defaults(struct settings *settings)
 {
 	*settings = (struct settings){
-		.threads = default_threads(),
+		.threads = 1,
+		.priority = true,
 		.socket_mode = 0600,
 		.log_level = VIOMMU_LOG_INFO,
 		.seccomp = true,

@@ -69,6 +69,7 @@ struct settings {
 	char *user;	  /* owned; NULL: stay who we are */
 	uint32_t socket_mode;
 	uint32_t threads; /* for endpoints; the IOMMU has one of its own */
+	bool priority;	  /* the IOMMU's thread goes before others, if we may */
 	struct poll_settings poll;
 	enum viommu_log_level log_level;
 	bool sealed_only; /* refuse memory that the VMM could cut off */

@@ -52,7 +52,8 @@ static void defaults(void **state)
 	(void)state;
 	assert_string_equal(s->socket_dir, ".");
 	assert_null(s->control);
-	assert_in_range(s->threads, 0, 1); /* by the number of processors */
+	assert_int_equal(s->threads, 1);
+	assert_true(s->priority);
 	assert_true(s->seccomp);
 	assert_true(s->poll.automatic);
 	assert_int_equal(s->iommu.granule, 4096);

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -459,6 +460,74 @@ static void many_endpoints(void **state)
 }
 
 /* All behind the filter, and all of it used. */
+/* Nice values of the threads: of the one called `name`, or of all others the least. */
+static int nice_of(const struct viommud *d, const char *name, bool others)
+{
+	char path[300], comm[32];
+	struct dirent *entry;
+	int least = 20;
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", d->pid);
+	dir = opendir(path);
+	assert_non_null(dir);
+	while ((entry = readdir(dir))) {
+		int tid = atoi(entry->d_name), nice;
+		FILE *f;
+
+		snprintf(path, sizeof(path), "/proc/%d/task/%d/comm", d->pid, tid);
+		f = tid ? fopen(path, "r") : NULL;
+		if (!f)
+			continue;
+		assert_int_equal(fscanf(f, "%31[^\n]", comm), 1);
+		fclose(f);
+		nice = getpriority(PRIO_PROCESS, (id_t)tid);
+		/* the first thread is the program's and is called as the IOMMU's is */
+		if ((tid != d->pid && !strcmp(comm, name)) != others && nice < least)
+			least = nice;
+	}
+	closedir(dir);
+	return least;
+}
+
+/* Not every root may. */
+static bool may_raise(void)
+{
+	pid_t pid = fork();
+	int status;
+
+	if (!pid)
+		_exit(setpriority(PRIO_PROCESS, 0, -15) ? 1 : 0);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	return WIFEXITED(status) && !WEXITSTATUS(status);
+}
+
+/* Only the IOMMU's thread, only if we may, and not if it serves disks too. */
+static void goes_before_others(void **state)
+{
+	const char *options[] = {
+		"--no-seccomp",		  "--priority", "--threads", "1", "--endpoint",
+		"dmatest,id=dma,ep=0x28", NULL};
+	int own = getpriority(PRIO_PROCESS, 0), raised;
+	struct viommud d;
+
+	(void)state;
+	raised = own > -15 && may_raise() ? -15 : own;
+	viommud_start(&d, program, options);
+	assert_int_equal(nice_of(&d, "viommu", false), raised);
+	assert_int_equal(nice_of(&d, "viommu", true), own);
+	end_well(&d, SIGTERM);
+	options[1] = "--no-priority";
+	viommud_start(&d, program, options);
+	assert_int_equal(nice_of(&d, "viommu", false), own);
+	end_well(&d, SIGTERM);
+	options[1] = "--priority";
+	options[3] = "0";
+	viommud_start(&d, program, options);
+	assert_int_equal(nice_of(&d, "viommu", false), own);
+	end_well(&d, SIGTERM);
+}
+
 static void behind_the_filter(void **state)
 {
 	struct viommud d;
@@ -485,12 +554,12 @@ static void behind_the_filter(void **state)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(guards_memory),     cmocka_unit_test(next_vm),
-		cmocka_unit_test(many_requests),     cmocka_unit_test(control),
-		cmocka_unit_test(files_are_passed),  cmocka_unit_test(memory_is_cut_off),
-		cmocka_unit_test(sealed_only),	     cmocka_unit_test(hot_plug),
-		cmocka_unit_test(ends_with_the_vm),  cmocka_unit_test(many_endpoints),
-		cmocka_unit_test(behind_the_filter),
+		cmocka_unit_test(guards_memory),      cmocka_unit_test(next_vm),
+		cmocka_unit_test(many_requests),      cmocka_unit_test(control),
+		cmocka_unit_test(files_are_passed),   cmocka_unit_test(memory_is_cut_off),
+		cmocka_unit_test(sealed_only),	      cmocka_unit_test(hot_plug),
+		cmocka_unit_test(ends_with_the_vm),   cmocka_unit_test(many_endpoints),
+		cmocka_unit_test(goes_before_others), cmocka_unit_test(behind_the_filter),
 	};
 
 	if (argc < 2)
