@@ -460,34 +460,32 @@ static void many_endpoints(void **state)
 }
 
 /* All behind the filter, and all of it used. */
-/* Nice values of the threads: of the one called `name`, or of all others the least. */
-static int nice_of(const struct viommud *d, const char *name, bool others)
+/* Nice value of the thread called so; not the first, which is the program's. */
+static int nice_of(const struct viommud *d, const char *name)
 {
 	char path[300], comm[32];
 	struct dirent *entry;
-	int least = 20;
+	int nice = 20;
 	DIR *dir;
 
 	snprintf(path, sizeof(path), "/proc/%d/task", d->pid);
 	dir = opendir(path);
 	assert_non_null(dir);
 	while ((entry = readdir(dir))) {
-		int tid = atoi(entry->d_name), nice;
+		int tid = atoi(entry->d_name);
 		FILE *f;
 
 		snprintf(path, sizeof(path), "/proc/%d/task/%d/comm", d->pid, tid);
-		f = tid ? fopen(path, "r") : NULL;
+		f = tid && tid != d->pid ? fopen(path, "r") : NULL;
 		if (!f)
 			continue;
 		assert_int_equal(fscanf(f, "%31[^\n]", comm), 1);
 		fclose(f);
-		nice = getpriority(PRIO_PROCESS, (id_t)tid);
-		/* the first thread is the program's and is called as the IOMMU's is */
-		if ((tid != d->pid && !strcmp(comm, name)) != others && nice < least)
-			least = nice;
+		if (!strcmp(comm, name))
+			nice = getpriority(PRIO_PROCESS, (id_t)tid);
 	}
 	closedir(dir);
-	return least;
+	return nice;
 }
 
 /* Not every root may. */
@@ -514,17 +512,18 @@ static void goes_before_others(void **state)
 	(void)state;
 	raised = own > -15 && may_raise() ? -15 : own;
 	viommud_start(&d, program, options);
-	assert_int_equal(nice_of(&d, "viommu", false), raised);
-	assert_int_equal(nice_of(&d, "viommu", true), own);
+	assert_int_equal(nice_of(&d, "viommu"), raised);
+	assert_int_equal(nice_of(&d, "endpoints-0"), own);
+	assert_int_equal(getpriority(PRIO_PROCESS, (id_t)d.pid), own);
 	end_well(&d, SIGTERM);
 	options[1] = "--no-priority";
 	viommud_start(&d, program, options);
-	assert_int_equal(nice_of(&d, "viommu", false), own);
+	assert_int_equal(nice_of(&d, "viommu"), own);
 	end_well(&d, SIGTERM);
 	options[1] = "--priority";
 	options[3] = "0";
 	viommud_start(&d, program, options);
-	assert_int_equal(nice_of(&d, "viommu", false), own);
+	assert_int_equal(nice_of(&d, "viommu"), own);
 	end_well(&d, SIGTERM);
 }
 
