@@ -108,10 +108,10 @@ static void notify(struct member *m)
 	assert_int_equal(write(m->fd, &one, sizeof(one)), sizeof(one));
 }
 
-/* Waits, at most 5 s, until *value is at least want. */
+/* Waits, at most 30 s, until *value is at least want. */
 static void await(atomic_uint *value, unsigned want)
 {
-	unsigned tries = 5000;
+	unsigned tries = 30000;
 
 	while (atomic_load(value) < want && tries--)
 		usleep(1000);
@@ -120,7 +120,7 @@ static void await(atomic_uint *value, unsigned want)
 
 static void await_armed(struct member *m)
 {
-	unsigned tries = 5000;
+	unsigned tries = 30000;
 
 	while (!atomic_load(&m->armed) && tries--)
 		usleep(1000);
