@@ -41,6 +41,13 @@ static uint64_t on_now_ns(void *opaque)
 	return now_ns();
 }
 
+static uint64_t on_turn_ns(void *opaque)
+{
+	struct iommu *iommu = opaque;
+
+	return loop_turn_ns(iommu->loop);
+}
+
 static void on_config_changed(void *opaque)
 {
 	struct iommu *iommu = opaque;
@@ -72,6 +79,7 @@ static const struct viommu_device_ops device_ops = {
 	.fault = on_fault,
 	.wake = on_wake,
 	.now_ns = on_now_ns,
+	.turn_ns = on_turn_ns,
 	.config_changed = on_config_changed,
 	.needs_reset = on_needs_reset,
 };

@@ -51,10 +51,12 @@ struct loop {
 	/* the thread's own */
 	struct loop_member *members;
 	struct loop_stats stats;
-	bool watching;	/* between two pieces of work, awake */
-	bool idled;	/* the last round had no work */
-	unsigned round; /* since the sockets were looked at */
-	unsigned left;	/* LOOP_* bits that the sockets' last look left */
+	bool watching;	    /* between two pieces of work, awake */
+	bool idled;	    /* the last round had no work */
+	unsigned round;	    /* since the sockets were looked at */
+	unsigned left;	    /* LOOP_* bits that the sockets' last look left */
+	uint64_t turn_ns;   /* when this round's work began */
+	uint64_t looked_ns; /* when the last look found nothing; 0: it did */
 };
 
 int loop_create(const char *name, bool automatic, uint32_t poll_us, struct loop **out)
@@ -364,8 +366,8 @@ static void idle(struct loop *loop, unsigned found, uint64_t now)
 	if (!loop->watching)
 		policy->polls++;
 	loop->watching = true;
+	loop->looked_ns = now;
 	relax();
-	loop->stats.watched_ns += now_ns() - now;
 }
 
 static void worked(struct loop *loop, uint64_t began)
@@ -414,6 +416,10 @@ static void run(struct loop *loop)
 		loop->stats.turns++;
 		look_at_sockets(loop);
 		began = now_ns();
+		if (loop->looked_ns)
+			loop->stats.watched_ns += began - loop->looked_ns;
+		loop->looked_ns = 0;
+		loop->turn_ns = began;
 		found = do_work(loop);
 		if (found & LOOP_DONE)
 			worked(loop, began);
@@ -453,6 +459,11 @@ static void want_short_slices(void)
 	wish.nice = getpriority(PRIO_PROCESS, 0);
 	/* A kernel that cannot refuses, or does nothing. */
 	syscall(SYS_sched_setattr, 0, &wish, 0);
+}
+
+uint64_t loop_turn_ns(const struct loop *loop)
+{
+	return loop->turn_ns;
 }
 
 static void *thread_main(void *arg)

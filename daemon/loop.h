@@ -70,6 +70,9 @@ void loop_remove(struct loop *loop, struct loop_member *member);
 void loop_set_policy(struct loop *loop, bool automatic, uint32_t poll_us);
 void loop_get_stats(const struct loop *loop, struct loop_stats *out);
 
+/* When this round's work began, as now_ns(). On the loop's thread, from work(). */
+uint64_t loop_turn_ns(const struct loop *loop);
+
 /* Ends a sleep that is going on or about to start. Any thread. */
 void loop_wake(struct loop *loop);
 

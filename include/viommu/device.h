@@ -68,6 +68,10 @@ struct viommu_device_ops {
 	 * reports; not called for what is over the rate or finds no room. Any
 	 * thread, inside of DMA sections: must not wait. May be NULL. */
 	void (*fault)(void *opaque, const struct viommu_fault_info *fault);
+	/* The same clock, as read last before viommu_device_process() was called: when
+	 * the requests of that call were found. Saves a reading before each batch is
+	 * answered. Called on the control side. May be NULL. */
+	uint64_t (*turn_ns)(void *opaque);
 };
 
 /* Result: 0, -EINVAL (which field: logged), -ENOMEM. */

@@ -2,13 +2,19 @@
 /* How long requests took, and who is told of each. */
 #include "device/device.h"
 
+static uint64_t turn_ns(struct viommu_device *dev)
+{
+	return dev->ops.turn_ns ? dev->ops.turn_ns(dev->opaque)
+				: dev->ops.now_ns(dev->opaque);
+}
+
 void batch_open(struct viommu_device *dev)
 {
 	struct batch *b = &dev->batch;
 	uint64_t left_ns = b->left_ns;
 
 	*b = (struct batch){
-		.found_ns = left_ns ? left_ns : dev->ops.now_ns(dev->opaque),
+		.found_ns = left_ns ? left_ns : turn_ns(dev),
 	};
 	dev->tracer.from_ns = b->found_ns;
 }

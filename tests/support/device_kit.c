@@ -44,8 +44,13 @@ static void keep_log(void *opaque, enum viommu_log_level level, const char *msg)
 
 int device_kit_create(struct device_kit *kit, const struct viommu_device_config *config)
 {
-	static const struct viommu_device_ops ops = {note_wake, read_clock, note_config,
-						     note_needs_reset, note_fault};
+	static const struct viommu_device_ops ops = {
+		.wake = note_wake,
+		.now_ns = read_clock,
+		.config_changed = note_config,
+		.needs_reset = note_needs_reset,
+		.fault = note_fault,
+	};
 	static const struct viommu_device_config defaults;
 	struct viommu_log log = {keep_log, kit, VIOMMU_LOG_DEBUG};
 
