@@ -5,8 +5,7 @@
 
 #include <viommu/dma.h>
 
-#include "core.h"
-#include "domain/domain.h"
+#include "core_rig.h"
 
 #define ROUNDS	  9u
 #define OPS	  (1u << 20)
@@ -19,39 +18,28 @@
 #define STREAM_NR 16384u /* pages */
 
 struct bench {
-	struct counted_alloc alloc;
-	struct space *space;
-	struct viommu_endpoint *ep;
-	struct viommu_mem *mem;
-	struct viommu_dma *dma, *bare; /* bare: no IOMMU */
+	struct core_rig rig;
+	struct viommu_dma *bare; /* no IOMMU */
 	uint64_t near[SEQUENCE], wide[SEQUENCE], gpa[SEQUENCE];
 	char *page[HOT];
 };
 
 static int setup(struct bench *b)
 {
-	struct space_config cfg = {.granule = 4096, .input_last = UINT64_MAX};
-	struct viommu_endpoint_config ep = {.id = 8};
-	int rc;
+	int rc = core_rig_init(&b->rig);
 
-	counted_alloc_init(&b->alloc);
-	rc = space_create(&cfg, NULL, NULL, &b->alloc.ops, NULL, &b->space);
-	rc = rc ? rc : space_endpoint_add(b->space, &ep, &b->ep);
-	rc = rc ? rc : viommu_mem_create(&b->alloc.ops, &b->mem);
-	rc = rc ? rc : viommu_mem_add(b->mem, 0, 1ull << 40, (void *)(1ul << 32), 0);
 	rc = rc ? rc
-		: viommu_dma_create(b->ep, b->mem, &b->alloc.ops, NULL, NULL, &b->dma);
-	rc = rc ? rc
-		: viommu_dma_create(NULL, b->mem, &b->alloc.ops, NULL, NULL, &b->bare);
-	rc = rc ? rc : space_attach(b->space, 1, 8, false);
+		: viommu_dma_create(NULL, b->rig.mem, &b->rig.alloc.ops, NULL, NULL,
+				    &b->bare);
 	for (unsigned i = 0; i < HOT && !rc; i++)
-		rc = space_map(b->space, 1, BASE + i * 4096ull, BASE + i * 4096ull + 4095,
-			       i * 8192ull, VIOMMU_READ | VIOMMU_WRITE);
+		rc = space_map(b->rig.space, 1, BASE + i * 4096ull,
+			       BASE + i * 4096ull + 4095, i * 8192ull,
+			       VIOMMU_READ | VIOMMU_WRITE);
 	rc = rc ? rc
-		: space_map(b->space, 1, LARGE, LARGE + LARGE_LEN - 1, 1ull << 32,
+		: space_map(b->rig.space, 1, LARGE, LARGE + LARGE_LEN - 1, 1ull << 32,
 			    VIOMMU_READ | VIOMMU_WRITE);
 	for (unsigned i = 0; i < STREAM_NR && !rc; i++)
-		rc = space_map(b->space, 1, STREAM + i * 4096ull,
+		rc = space_map(b->rig.space, 1, STREAM + i * 4096ull,
 			       STREAM + i * 4096ull + 4095, (2ull << 32) + i * 4096ull,
 			       VIOMMU_READ | VIOMMU_WRITE);
 	for (unsigned i = 0; i < HOT; i++)
@@ -66,11 +54,8 @@ static int setup(struct bench *b)
 
 static void teardown(struct bench *b)
 {
-	viommu_dma_destroy(b->dma);
 	viommu_dma_destroy(b->bare);
-	viommu_mem_destroy(b->mem);
-	space_endpoint_remove(b->ep);
-	space_destroy(b->space);
+	core_rig_done(&b->rig);
 }
 
 static double array_index(const struct bench *b)
@@ -156,11 +141,11 @@ static double bypass(struct bench *b)
 {
 	double ns;
 
-	if (space_detach(b->space, 1, 8))
+	if (space_detach(b->rig.space, 1, 8))
 		abort();
-	space_set_bypass(b->space, true);
-	ns = translate(b->dma, b->gpa);
-	if (space_attach(b->space, 1, 8, false))
+	space_set_bypass(b->rig.space, true);
+	ns = translate(b->rig.dma, b->gpa);
+	if (space_attach(b->rig.space, 1, 8, false))
 		abort();
 	return ns;
 }
@@ -175,12 +160,12 @@ struct access_result measure_access(void)
 		abort();
 	for (unsigned i = 0; i < ROUNDS; i++) {
 		v[0][i] = array_index(b);
-		v[1][i] = translate(b->dma, b->near);
-		v[2][i] = translate_section(b->dma, b->near);
-		v[3][i] = translate(b->dma, b->wide);
+		v[1][i] = translate(b->rig.dma, b->near);
+		v[2][i] = translate_section(b->rig.dma, b->near);
+		v[3][i] = translate(b->rig.dma, b->wide);
 		v[4][i] = translate(b->bare, b->gpa);
-		v[6][i] = translate_call(b->dma, b->near);
-		v[7][i] = sequential(b->dma, &hits);
+		v[6][i] = translate_call(b->rig.dma, b->near);
+		v[7][i] = sequential(b->rig.dma, &hits);
 	}
 	for (unsigned i = 0; i < ROUNDS; i++)
 		v[5][i] = bypass(b);

@@ -9,9 +9,7 @@
 #include <string.h>
 
 #include "base/compiler.h"
-#include "core.h"
-#include "dma/dma_context.h"
-#include "domain/domain.h"
+#include "core_rig.h"
 
 #define MAPPINGS 65536u
 /* Where there is no cloning there is nothing to switch off. */
@@ -22,11 +20,7 @@
 #endif
 
 struct bench {
-	struct counted_alloc alloc;
-	struct space *space;
-	struct viommu_endpoint *ep;
-	struct viommu_mem *mem;
-	struct viommu_dma *dma;
+	struct core_rig rig;
 	uint64_t *page; /* MAPPINGS mapped ones, then as many spare ones */
 };
 
@@ -35,7 +29,7 @@ static noinline void run_map(struct bench *b, unsigned nr)
 	for (unsigned i = 0; i < nr; i++) {
 		uint64_t iova = b->page[MAPPINGS + i];
 
-		if (space_map(b->space, 1, iova, iova + 4095, 0, VIOMMU_READ))
+		if (space_map(b->rig.space, 1, iova, iova + 4095, 0, VIOMMU_READ))
 			abort();
 	}
 }
@@ -45,23 +39,23 @@ static noinline void run_unmap(struct bench *b, unsigned nr)
 	unsigned removed;
 
 	for (unsigned i = 0; i < nr; i++)
-		space_unmap(b->space, 1, b->page[i], b->page[i] + 4095, &removed);
+		space_unmap(b->rig.space, 1, b->page[i], b->page[i] + 4095, &removed);
 }
 
 /* As the device does for a batch of requests. */
 static noinline void run_unmap_batch(struct bench *b, unsigned nr)
 {
 	for (unsigned i = 0; i < nr; i++) {
-		space_unmap_later(b->space, 1, b->page[i], b->page[i] + 4095);
+		space_unmap_later(b->rig.space, 1, b->page[i], b->page[i] + 4095);
 		if (i % 64 == 63)
-			space_settle(b->space);
+			space_settle(b->rig.space);
 	}
 }
 
 static noinline void run_lookup(struct bench *b, unsigned nr)
 {
 	for (unsigned i = 0; i < nr; i++)
-		if (!tlb_fill(b->dma, b->page[i], VIOMMU_READ))
+		if (!tlb_fill(b->rig.dma, b->page[i], VIOMMU_READ))
 			abort();
 }
 
@@ -70,7 +64,7 @@ static noinline void run_hit(struct bench *b, unsigned nr)
 	struct viommu_span span;
 
 	for (unsigned i = 0; i < nr; i++)
-		if (!viommu_dma_reach(b->dma, b->page[0] + i % 4096, 1, 1, &span))
+		if (!viommu_dma_reach(b->rig.dma, b->page[0] + i % 4096, 1, 1, &span))
 			keep((uintptr_t)span.hva);
 }
 
@@ -79,15 +73,15 @@ static noinline void run_hit_call(struct bench *b, unsigned nr)
 	struct viommu_span span;
 
 	for (unsigned i = 0; i < nr; i++)
-		if (!viommu_dma_translate(b->dma, b->page[0] + i % 4096, 1, 1, &span))
+		if (!viommu_dma_translate(b->rig.dma, b->page[0] + i % 4096, 1, 1, &span))
 			keep((uintptr_t)span.hva);
 }
 
 static noinline void run_section(struct bench *b, unsigned nr)
 {
 	for (unsigned i = 0; i < nr; i++) {
-		viommu_dma_end(b->dma);
-		viommu_dma_begin(b->dma);
+		viommu_dma_end(b->rig.dma);
+		viommu_dma_begin(b->rig.dma);
 	}
 }
 
@@ -98,9 +92,9 @@ static noinline void run_get_put(struct bench *b, unsigned nr)
 	struct viommu_sg sg = {&iov, 0, 1, &hold, 0, 1, 0};
 
 	for (unsigned i = 0; i < nr; i++) {
-		if (viommu_dma_get(b->dma, b->page[0], 4096, 1, &sg))
+		if (viommu_dma_get(b->rig.dma, b->page[0], 4096, 1, &sg))
 			abort();
-		viommu_dma_put(b->dma, &sg);
+		viommu_dma_put(b->rig.dma, &sg);
 	}
 }
 
@@ -109,7 +103,7 @@ static noinline void run_sg16(struct bench *b, unsigned nr)
 	struct iovec iov[16];
 
 	for (unsigned i = 0; i < nr; i++)
-		if (viommu_dma_sg(b->dma, 1ull << 60, 65536, 1, iov, 16) != 16)
+		if (viommu_dma_sg(b->rig.dma, 1ull << 60, 65536, 1, iov, 16) != 16)
 			abort();
 }
 
@@ -126,24 +120,14 @@ static const struct {
 
 static int setup(struct bench *b)
 {
-	struct space_config cfg = {.granule = 4096, .input_last = UINT64_MAX};
-	struct viommu_endpoint_config ep = {.id = 8};
-	int rc;
+	int rc = core_rig_init(&b->rig);
 
-	counted_alloc_init(&b->alloc);
 	b->page = make_pages(RANDOM, 2 * MAPPINGS);
-	rc = space_create(&cfg, NULL, NULL, &b->alloc.ops, NULL, &b->space);
-	rc = rc ? rc : space_endpoint_add(b->space, &ep, &b->ep);
-	rc = rc ? rc : viommu_mem_create(&b->alloc.ops, &b->mem);
-	rc = rc ? rc : viommu_mem_add(b->mem, 0, 1ull << 40, (void *)(1ul << 32), 0);
-	rc = rc ? rc
-		: viommu_dma_create(b->ep, b->mem, &b->alloc.ops, NULL, NULL, &b->dma);
-	rc = rc ? rc : space_attach(b->space, 1, 8, false);
 	for (unsigned i = 0; i < MAPPINGS && !rc; i++)
-		rc = space_map(b->space, 1, b->page[i], b->page[i] + 4095,
+		rc = space_map(b->rig.space, 1, b->page[i], b->page[i] + 4095,
 			       (uint64_t)i << 13, VIOMMU_READ);
 	for (uint64_t i = 0; i < 16 && !rc; i++)
-		rc = space_map(b->space, 1, (1ull << 60) + (i << 12),
+		rc = space_map(b->rig.space, 1, (1ull << 60) + (i << 12),
 			       (1ull << 60) + (i << 12) + 4095, i << 13, VIOMMU_READ);
 	return rc;
 }
@@ -158,7 +142,7 @@ static int run(const char *name, unsigned nr)
 		if (setup(&b))
 			return 1;
 		if (strncmp(name, "unmap", 5) && strcmp(name, "map"))
-			viommu_dma_begin(b.dma);
+			viommu_dma_begin(b.rig.dma);
 		ops[i].run(&b, nr);
 		return 0;
 	}

@@ -8,8 +8,7 @@
 #include <viommu/dma.h>
 
 #include "base/atomic.h"
-#include "core.h"
-#include "domain/domain.h"
+#include "core_rig.h"
 
 #define ROUNDS	     9u
 #define MAPPINGS     4096u
@@ -20,11 +19,7 @@
 #define WRITER_PAGES 4096u
 
 struct bench {
-	struct counted_alloc alloc;
-	struct space *space;
-	struct viommu_endpoint *ep;
-	struct viommu_mem *mem;
-	struct viommu_dma *dma;
+	struct core_rig rig;
 	unsigned batch;		/* mappings that the writer removes together */
 	bool go, running, stop; /* atomic */
 	uint64_t pairs, writer_ns;
@@ -32,31 +27,12 @@ struct bench {
 
 static int setup(struct bench *b)
 {
-	struct space_config cfg = {.granule = 4096, .input_last = UINT64_MAX};
-	struct viommu_endpoint_config ep = {.id = 8};
-	int rc;
+	int rc = core_rig_init(&b->rig);
 
-	counted_alloc_init(&b->alloc);
-	rc = space_create(&cfg, NULL, NULL, &b->alloc.ops, NULL, &b->space);
-	rc = rc ? rc : space_endpoint_add(b->space, &ep, &b->ep);
-	rc = rc ? rc : viommu_mem_create(&b->alloc.ops, &b->mem);
-	rc = rc ? rc : viommu_mem_add(b->mem, 0, 1ull << 40, (void *)(1ul << 32), 0);
-	rc = rc ? rc
-		: viommu_dma_create(b->ep, b->mem, &b->alloc.ops, NULL, NULL, &b->dma);
-	rc = rc ? rc : space_attach(b->space, 1, 8, false);
 	for (uint64_t i = 0; i < MAPPINGS && !rc; i++)
-		rc = space_map(b->space, 1, BASE + i * 4096, BASE + i * 4096 + 4095,
+		rc = space_map(b->rig.space, 1, BASE + i * 4096, BASE + i * 4096 + 4095,
 			       i * 8192, VIOMMU_READ | VIOMMU_WRITE);
 	return rc;
-}
-
-static void teardown(struct bench *b)
-{
-	space_detach(b->space, 1, 8);
-	viommu_dma_destroy(b->dma);
-	viommu_mem_destroy(b->mem);
-	space_endpoint_remove(b->ep);
-	space_destroy(b->space);
 }
 
 /* On processors of their own, else they take turns and do not meet. */
@@ -76,14 +52,14 @@ static void write_batch(struct bench *b, uint64_t first)
 	for (unsigned i = 0; i < b->batch; i++) {
 		uint64_t iova = WRITER + (first + i * 61) % WRITER_PAGES * 4096;
 
-		space_map(b->space, 1, iova, iova + 4095, 0, VIOMMU_READ);
+		space_map(b->rig.space, 1, iova, iova + 4095, 0, VIOMMU_READ);
 	}
 	for (unsigned i = 0; i < b->batch; i++) {
 		uint64_t iova = WRITER + (first + i * 61) % WRITER_PAGES * 4096;
 
-		space_unmap_later(b->space, 1, iova, iova + 4095);
+		space_unmap_later(b->rig.space, 1, iova, iova + 4095);
 	}
-	space_settle(b->space);
+	space_settle(b->rig.space);
 }
 
 static void *writer(void *arg)
@@ -120,14 +96,14 @@ static double read_rate(struct bench *b, unsigned section)
 	struct viommu_span span;
 
 	for (unsigned i = 0; i < TRANSLATIONS / section; i++) {
-		viommu_dma_begin(b->dma);
+		viommu_dma_begin(b->rig.dma);
 		for (unsigned j = 0; j < section; j++) {
 			x = x * 6364136223846793005u + 1442695040888963407u;
-			if (!viommu_dma_reach(b->dma, BASE + (x >> 33) % HOT * 4096, 8,
-					      VIOMMU_READ, &span))
+			if (!viommu_dma_reach(b->rig.dma, BASE + (x >> 33) % HOT * 4096,
+					      8, VIOMMU_READ, &span))
 				sum += (uintptr_t)span.hva;
 		}
-		viommu_dma_end(b->dma);
+		viommu_dma_end(b->rig.dma);
 	}
 	keep(sum);
 	return (double)TRANSLATIONS * 1000.0 / (double)(cpu_ns() - start);
@@ -158,7 +134,7 @@ struct readers_result measure_readers(unsigned section, unsigned batch)
 	r = (struct readers_result){median(alone, ROUNDS), median(with, ROUNDS),
 				    (double)b->pairs * 1000.0 /
 					    (double)(b->writer_ns + 1)};
-	teardown(b);
+	core_rig_done(&b->rig);
 	free(b);
 	return r;
 }

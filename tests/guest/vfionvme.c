@@ -80,6 +80,17 @@ static int start(struct owner *o)
 	return ret ? ret : vnvme_add_queue(&o->n, 2);
 }
 
+/* The same, with the vectors of both queues. */
+static int start_with_msix(struct owner *o)
+{
+	int fds[3], i, ret;
+
+	for (i = 0; i < 3; i++)
+		fds[i] = eventfd(0, EFD_CLOEXEC);
+	ret = vfio_msix(&o->v, fds, 3);
+	return ret ? ret : start(o);
+}
+
 /* Reads what is at PLACE and compares it with the pattern of a seed. */
 static void place_holds(struct owner *o, const char *name, unsigned int seed)
 {
@@ -174,12 +185,7 @@ static void reset_under_load(struct owner *o)
 
 static int test_first(struct owner *o)
 {
-	int fds[3], i;
-
-	for (i = 0; i < 3; i++)
-		fds[i] = eventfd(0, EFD_CLOEXEC);
-	/* The vectors of both queues. */
-	if (vfio_msix(&o->v, fds, 3) || start(o))
+	if (start_with_msix(o))
 		return 1;
 	write_place(o, "write", 1);
 	place_holds(o, "read", 1);
@@ -201,14 +207,10 @@ static int test_first(struct owner *o)
 
 static int test_second(struct owner *o)
 {
-	int fds[3], i;
-
 	registers_are_reset(o, "nothing-of-the-first");
 	vnvme_set(&o->n, VNVME_DOORBELL + 8, 5);
 	nothing_comes(o, "old-queues-are-gone");
-	for (i = 0; i < 3; i++)
-		fds[i] = eventfd(0, EFD_CLOEXEC);
-	if (vfio_msix(&o->v, fds, 3) || start(o))
+	if (start_with_msix(o))
 		return 1;
 	place_holds(o, "data-of-the-first", 1);
 	write_place(o, "write", 2);
@@ -388,11 +390,7 @@ static void queue_out_of_reach(struct owner *o)
 
 static int test_malformed(struct owner *o)
 {
-	int fds[3], i;
-
-	for (i = 0; i < 3; i++)
-		fds[i] = eventfd(0, EFD_CLOEXEC);
-	if (vfio_msix(&o->v, fds, 3) || start(o))
+	if (start_with_msix(o))
 		return 1;
 	write_place(o, "write", 2);
 	bad_io(o);
