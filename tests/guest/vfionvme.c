@@ -34,7 +34,8 @@ static const char usage[] =
 struct owner {
 	struct vfio v;
 	struct vnvme n;
-	uint8_t *data; /* at DATA_IOVA */
+	uint8_t *data;	/* at DATA_IOVA */
+	int vectors[3]; /* eventfds of the admin queue and of both I/O queues */
 };
 
 static int bad_checks;
@@ -83,11 +84,11 @@ static int start(struct owner *o)
 /* The same, with the vectors of both queues. */
 static int start_with_msix(struct owner *o)
 {
-	int fds[3], i, ret;
+	int i, ret;
 
 	for (i = 0; i < 3; i++)
-		fds[i] = eventfd(0, EFD_CLOEXEC);
-	ret = vfio_msix(&o->v, fds, 3);
+		o->vectors[i] = eventfd(0, EFD_CLOEXEC);
+	ret = vfio_msix(&o->v, o->vectors, 3);
 	return ret ? ret : start(o);
 }
 
@@ -195,7 +196,7 @@ static int test_first(struct owner *o)
 		  0x285);
 	vfio_msix(&o->v, NULL, 0);
 	interrupts(o);
-	vfio_msix(&o->v, fds, 3);
+	vfio_msix(&o->v, o->vectors, 3);
 	reset_under_load(o);
 	vnvme_command(&o->n, 1, &(struct vnvme_cmd){.opcode = VNVME_FLUSH, .nsid = 1},
 		      NULL);
