@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "commands.h"
+#include "json.h"
 
 struct command {
 	const char *name;
@@ -261,8 +262,8 @@ static json_t *run_add(struct server *server, json_t *request, struct problem *p
 			      problem) ||
 	    !server_add(server, &settings, problem))
 		return NULL;
-	return json_pack("{s:s}", "socket",
-			 server_find(server, settings.id)->function.path);
+	return json_pack("{s:o}", "socket",
+			 json_text(server_find(server, settings.id)->function.path));
 }
 
 static json_t *run_remove(struct server *server, json_t *request, struct problem *problem)

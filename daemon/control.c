@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "control.h"
+#include "json.h"
 
 /* Requests of one client in a turn, so that none starves the others. */
 #define REQUESTS_PER_TURN 8
@@ -199,7 +200,7 @@ static void reply(struct control *control, struct client *client, json_t *id,
 	if (result)
 		json_object_set_new(line, "result", result);
 	else
-		json_object_set_new(line, "error", json_string(error));
+		json_object_set_new(line, "error", json_text(error));
 	text = json_dumps(line, JSON_COMPACT | JSON_PRESERVE_ORDER);
 	json_decref(line);
 	if (text)
@@ -318,7 +319,8 @@ static void take_lines(struct control *control, struct client *client)
 	if (!memchr(client->in, '\n', client->in_len) &&
 	    client->in_len == sizeof(client->in)) {
 		reply(control, client, NULL, NULL, "a request longer than 16384 bytes");
-		client->ending = true;
+		/* Its place may be free by now: then it is the next client's. */
+		client->ending = client->fd >= 0;
 		client->in_len = 0;
 	}
 }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause OR GPL-2.0-only */
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "json.h"
 
@@ -9,6 +11,22 @@ void json_put(json_t *object, const char *key, uint64_t value)
 	if (value > INT64_MAX)
 		value = INT64_MAX;
 	json_object_set_new(object, key, json_integer((json_int_t)value));
+}
+
+json_t *json_text(const char *text)
+{
+	json_t *out = json_string(text);
+	char *copy, *p;
+
+	if (out)
+		return out;
+	copy = strdup(text);
+	for (p = copy; p && *p; p++)
+		if ((unsigned char)*p > 127)
+			*p = '?';
+	out = json_string(copy);
+	free(copy);
+	return out;
 }
 
 json_t *json_address(uint64_t address)
@@ -64,7 +82,7 @@ json_t *json_socket(const struct function *function)
 
 	if (function->vfu)
 		viommu_vfu_get_stats(function->vfu, &stats);
-	json_object_set_new(out, "path", json_string(function->path));
+	json_object_set_new(out, "path", json_text(function->path));
 	json_object_set_new(
 		out, "connected",
 		json_boolean(function->vfu && viommu_vfu_is_connected(function->vfu)));

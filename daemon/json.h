@@ -13,6 +13,9 @@
 
 /* A counter. JSON integers are signed: what is larger is cut. */
 void json_put(json_t *object, const char *key, uint64_t value);
+/* Any text: JSON takes UTF-8 only, so in one that is none each byte beyond ASCII
+ * becomes a question mark. */
+json_t *json_text(const char *text);
 /* Addresses are strings, "0xfee00000": not every reader has 64-bit numbers. */
 json_t *json_address(uint64_t address);
 

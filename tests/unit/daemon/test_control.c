@@ -33,7 +33,10 @@ static json_t *execute(void *opaque, unsigned client, const char *command,
 		free(big);
 		return result;
 	}
-	problem_set(problem, "there is no command %s", command);
+	problem_set(problem,
+		    !strcmp(command, "cut") ? "cut off in the middle: \xe2\x82"
+					    : "there is no command %s",
+		    command);
 	return NULL;
 }
 
@@ -154,6 +157,20 @@ static void malformed(void **state)
 	}
 	/* Still served. */
 	expect(fd, "{\"command\":\"echo\",\"text\":1}\n", "{\"ok\":true,\"result\":1}\n");
+	close(fd);
+}
+
+/* A message that quotes a part of a request may end within a character, and a path
+ * need not be UTF-8: JSON takes neither, and an error without words helps nobody. */
+static void no_utf8(void **state)
+{
+	int fd = connect_client();
+
+	(void)state;
+	expect(fd, "{\"command\":\"cut\"}\n",
+	       "{\"ok\":false,\"error\":\"cut off in the middle: ??\"}\n");
+	expect(fd, "{\"command\":\"\xe2\x82\xac\"}\n",
+	       "{\"ok\":false,\"error\":\"there is no command \xe2\x82\xac\"}\n");
 	close(fd);
 }
 
@@ -315,6 +332,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(requests, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(malformed, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(no_utf8, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(deep, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(request_length, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(client_limit, set_up, tear_down),
