@@ -17,6 +17,7 @@
 #define PCI_CAP_PTR	   0x34u
 #define PCI_CAP_VENDOR	   0x09u
 #define PCI_BARS_NR	   6u
+#define PCI_CONFIG_LEN	   0x100u
 /* Capabilities that fit into 192 bytes: a longer list is a loop. */
 #define PCI_CAPS_MAX 48u
 
@@ -28,6 +29,7 @@
 #define CAP_OFFSET	8u
 #define CAP_LENGTH	12u
 #define CAP_MULTIPLIER	16u
+#define CAP_NOTIFY_LEN	20u
 #define CAP_TYPE_COMMON 1u
 #define CAP_TYPE_NOTIFY 2u
 #define CAP_TYPE_DEVICE 4u
@@ -101,6 +103,8 @@ static void take_cap(struct viommu_drv_pci *pci, unsigned cap)
 		take_window(pci, cap, &pci->common);
 		break;
 	case CAP_TYPE_NOTIFY:
+		if (cap > PCI_CONFIG_LEN - CAP_NOTIFY_LEN)
+			break;
 		if (!pci->notify.len)
 			pci->notify_multiplier =
 				config_read(pci, cap + CAP_MULTIPLIER, 4);
@@ -129,6 +133,25 @@ static int walk_caps(struct viommu_drv_pci *pci)
 	return 0;
 }
 
+/* Whether accesses in it are aligned, and its end is a number of 32 bits. */
+static bool is_sound(const struct viommu_drv_pci_window *window, uint32_t align)
+{
+	return !(window->offset & (align - 1)) &&
+	       window->len - 1 <= UINT32_MAX - window->offset;
+}
+
+static int check_windows(const struct viommu_drv_pci *pci)
+{
+	if (!pci->common.len || !pci->notify.len || !pci->device.len)
+		return err(ENODEV, "not a modern virtio device");
+	if (pci->common.len < COMMON_LEN)
+		return err(EIO, "the common configuration is too short");
+	if (!is_sound(&pci->common, 4) || !is_sound(&pci->notify, 2) ||
+	    !is_sound(&pci->device, 4))
+		return err(EIO, "a structure is not aligned, or ends past 4 GiB");
+	return 0;
+}
+
 int viommu_drv_pci_init(struct viommu_drv_pci *pci, const struct viommu_drv_pci_ops *ops,
 			void *opaque)
 {
@@ -144,12 +167,10 @@ int viommu_drv_pci_init(struct viommu_drv_pci *pci, const struct viommu_drv_pci_
 	    config_read(pci, PCI_DEVICE, 2) != VIOMMU_DRV_PCI_DEVICE)
 		return err(ENODEV, "not a virtio-iommu");
 	r = walk_caps(pci);
+	if (!r)
+		r = check_windows(pci);
 	if (r)
 		return r;
-	if (!pci->common.len || !pci->notify.len || !pci->device.len)
-		return err(ENODEV, "not a modern virtio device");
-	if (pci->common.len < COMMON_LEN)
-		return err(EIO, "the common configuration is too short");
 	command = config_read(pci, PCI_COMMAND, 2);
 	pci->ops.config_write(opaque, PCI_COMMAND,
 			      command | PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER, 2);
@@ -247,8 +268,8 @@ static int find_doorbell(struct viommu_drv_pci *pci, uint16_t index)
 	uint64_t at = (uint64_t)common_read(pci, COMMON_QUEUE_NOTIFY, 2) *
 		      pci->notify_multiplier;
 
-	if (at + 2 > pci->notify.len)
-		return err(EIO, "a doorbell lies outside its structure");
+	if (at + 2 > pci->notify.len || at & 1)
+		return err(EIO, "a doorbell is odd or lies outside its structure");
 	pci->notify_offset[index] = pci->notify.offset + (uint32_t)at;
 	return 0;
 }

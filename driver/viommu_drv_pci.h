@@ -18,7 +18,8 @@ extern "C" {
 #define VIOMMU_DRV_PCI_NO_VECTOR 0xffffu
 
 /* Accesses of 1, 2 or 4 bytes, naturally aligned, in host order. May be called
- * with locks of the driver held. */
+ * with locks of the driver held. An access to a BAR lies in a structure that the
+ * function announced; whether the BAR is that long is for the callee to check. */
 struct viommu_drv_pci_ops {
 	uint32_t (*config_read)(void *opaque, unsigned offset, unsigned len);
 	void (*config_write)(void *opaque, unsigned offset, uint32_t value, unsigned len);

@@ -169,6 +169,39 @@ static void strange_functions(void **state)
 	}
 }
 
+/* Structures that no access may follow: not aligned, past 4 GiB, a capability that
+ * ends behind configuration space. Each at its limit, and one past it. */
+static void structures_out_of_bounds(void **state)
+{
+	static const struct {
+		unsigned at; /* in configuration space, 4 bytes */
+		uint32_t good, bad;
+	} words[] = {
+		{0x58, COMMON_AT, COMMON_AT + 2},
+		{0x80, DEVICE_AT, DEVICE_AT + 1},
+		{0x6c, NOTIFY_AT + 2, NOTIFY_AT + 1},
+		{0x6c, 0xfffffff0, 0xfffffff2}, /* 16 bytes */
+	};
+	struct function *f;
+
+	(void)state;
+	for (unsigned i = 0; i < 4; i++) {
+		f = create();
+		put(f->config + words[i].at, words[i].good, 4);
+		assert_int_equal(init(f), 0);
+		put(f->config + words[i].at, words[i].bad, 4);
+		assert_int_equal(init(f), -EIO);
+		free(f);
+	}
+	for (unsigned at = 0xec; at <= 0xf0; at += 4) {
+		f = create();
+		f->config[0x51] = (uint8_t)at; /* in place of the one at 0x64 */
+		memcpy(f->config + at, f->config + 0x64, 16);
+		assert_int_equal(init(f), at == 0xec ? 0 : -ENODEV);
+		free(f);
+	}
+}
+
 static void a_doorbell_outside(void **state)
 {
 	struct viommu_drv_queue_setup setup = {.index = 0, .size = 64};
@@ -182,6 +215,10 @@ static void a_doorbell_outside(void **state)
 	assert_int_equal(viommu_drv_pci_transport.queue_setup(&f->pci, &setup), -EIO);
 	put(f->bar + COMMON_AT + 30, 3, 2);
 	assert_int_equal(viommu_drv_pci_transport.queue_setup(&f->pci, &setup), 0);
+	/* And one at an odd place. */
+	put(f->config + 0x74, 1, 4);
+	assert_int_equal(init(f), 0);
+	assert_int_equal(viommu_drv_pci_transport.queue_setup(&f->pci, &setup), -EIO);
 	/* And a queue that became smaller than what was made for it. */
 	put(f->bar + COMMON_AT + 24, 32, 2);
 	assert_int_equal(viommu_drv_pci_transport.queue_setup(&f->pci, &setup), -EIO);
@@ -193,6 +230,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(finds_its_structures),
 		cmocka_unit_test(strange_functions),
+		cmocka_unit_test(structures_out_of_bounds),
 		cmocka_unit_test(a_doorbell_outside),
 	};
 
