@@ -125,12 +125,12 @@ VIOMMU_API int viommu_device_set_queue(struct viommu_device *dev, unsigned queue
  * Handles up to `budget` requests in ring order and reports recorded faults.
  * All replies of a call are published at once.
  *
- * An UNMAP, DETACH or ATTACH whose pages are held by a transfer parks the
- * queue. When hold_timeout_ms has gone by since, it is answered DEVERR: the
- * mappings are gone for every new access, the endpoint that still holds pages
- * is named in the log and counted (hold_timeouts), and pages stay pinned until
- * it lets go. Requests that are parked after that wait for a hundredth of the
- * time only, until one of them is released in time.
+ * An UNMAP, DETACH or ATTACH that takes away pages (of bypass: all pages) that
+ * a transfer holds parks the queue. When hold_timeout_ms has gone by since, it
+ * is answered DEVERR: the mappings are gone for every new access, the endpoint
+ * that still holds pages is named in the log and counted (hold_timeouts), and
+ * pages stay pinned until it lets go. Requests that are parked after that wait
+ * for a hundredth of the time only, until one of them is released in time.
  */
 VIOMMU_API unsigned viommu_device_process(struct viommu_device *dev, unsigned budget);
 

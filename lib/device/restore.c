@@ -160,6 +160,10 @@ static int apply_endpoints(const struct restore *r)
 				     flags & STATE_EP_BYPASS);
 		if (error == -ENOMEM)
 			return error;
+		if (error == -EINPROGRESS) { /* as a reset, it does not wait */
+			space_give_up(r->dev->space);
+			continue;
+		}
 		if (error == -EINVAL)
 			return refuse(r->dev, EINVAL, "a domain is bypass and is not");
 		if (error)

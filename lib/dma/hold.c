@@ -7,10 +7,8 @@
 /* One hold more, of a mapping that had `generation`. -EAGAIN: it is being removed,
  * or was: nobody waits for this hold. The section that is open orders the hold
  * before the check of any removal that makes the region unreachable. */
-static int hold_mapping(struct viommu_dma *dma, struct viommu_mapping *m,
-			uint32_t generation)
+static int hold_mapping(struct viommu_mapping *m, uint32_t generation)
 {
-	uint32_t *held = &dma->ctx.held[dma->attachment & 1];
 	/* Pairs with kill_one(): either the removal sees the hold, or we see the
 	 * generation it gave the mapping. */
 	uint32_t old = add_acq_rel(&m->state, 1);
@@ -22,15 +20,19 @@ static int hold_mapping(struct viommu_dma *dma, struct viommu_mapping *m,
 		rc = err(EAGAIN, "the mapping is being removed");
 	if (unlikely(rc))
 		sub_release(&m->state, 1); /* never held */
-	else
-		store_relaxed(held, *held + 1);
 	return rc;
 }
 
-static void count_held(struct viommu_dma *dma, uint32_t slot, int by)
+/* In bypass too: memory is held, of the attachment and of the region. */
+static void count_held(struct viommu_dma *dma, const struct viommu_hold *hold, int by)
 {
-	/* Pairs with slot_held() of the memory table: the transfer is over. */
-	store_release(&dma->region_held[slot], dma->region_held[slot] + (uint32_t)by);
+	uint32_t *held = &dma->ctx.held[hold->attachment & 1];
+	uint32_t *region_held = &dma->region_held[hold->region];
+
+	/* Both pair with the acquires of removals, of mappings and attachments and
+	 * in slot_held() of the memory table: the transfer is over. */
+	store_release(held, *held + (uint32_t)by);
+	store_release(region_held, *region_held + (uint32_t)by);
 	store_relaxed(&dma->held, dma->held + (uint64_t)(int64_t)by);
 }
 
@@ -56,10 +58,10 @@ static int add_hold(struct viommu_dma *dma, struct viommu_sg *sg,
 	if (sg->hold_nr == sg->hold_max)
 		return err(E2BIG, "hold array is full");
 	if (next->mapping)
-		rc = hold_mapping(dma, next->mapping, generation);
+		rc = hold_mapping(next->mapping, generation);
 	if (rc)
 		return rc;
-	count_held(dma, next->region, 1);
+	count_held(dma, next, 1);
 	sg->hold[sg->hold_nr++] = *next;
 	return 0;
 }
@@ -121,14 +123,12 @@ static int get_piece(struct viommu_dma *dma, uint64_t iova, uint64_t len, unsign
 /* Returns whether a removal may be waiting for just this one. */
 static bool release(struct viommu_dma *dma, const struct viommu_hold *hold)
 {
-	uint32_t *held = &dma->ctx.held[hold->attachment & 1];
 	uint32_t old;
 
-	count_held(dma, hold->region, -1);
+	count_held(dma, hold, -1);
 	if (!hold->mapping)
-		return false;
+		return false; /* release_down_to() tells who waits for the context */
 	/* Pairs with the acquires of the removal: the transfer is over. */
-	store_release(held, *held - 1);
 	old = sub_release(&hold->mapping->state, 1);
 	return (old & (MAPPING_WAITED | MAPPING_HOLDS)) == (MAPPING_WAITED | 1);
 }

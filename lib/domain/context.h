@@ -48,8 +48,8 @@ struct view {
 struct context {
 	/* Written by the context's thread, read by the control side. */
 	struct section section;
-	uint32_t held[2];	/* holds of mappings, by lowest bit of the attachment
-				 * they were taken under */
+	uint32_t held[2];	/* holds, by lowest bit of the attachment they were
+				 * taken under */
 	bool bypassing;		/* the view it uses is VIEW_BYPASS */
 	const uint64_t *served; /* translations that did not look anything up */
 	uint64_t served_old;	/* `served` when the view was taken up */
@@ -58,7 +58,8 @@ struct context {
 
 	/* Written by the control side of the space. */
 	uint32_t space_epoch cache_aligned; /* changes when `view` does */
-	uint32_t attachment;		    /* counts departures from a domain */
+	uint32_t attachment;		    /* counts departures: from a domain, and
+					     * from bypass into one */
 	uint32_t waited;		    /* a removal waits for held[] */
 	uint32_t wait_for;		    /* index into held[] */
 	const struct view *view;

@@ -159,6 +159,15 @@ static void leave(struct viommu_endpoint *ep, const struct view *next)
 	domain_destroy(ep->space, d);
 }
 
+/* In no domain the endpoint reached all of memory, and will not any more. */
+static void leave_bypass(struct viommu_endpoint *ep, const struct view *next)
+{
+	endpoint_set_view(ep, next, true);
+	section_fence();
+	endpoint_wait_sections(ep);
+	endpoint_wait_holds(ep);
+}
+
 static void enter(struct viommu_endpoint *ep, struct domain *d)
 {
 	struct context *ctx;
@@ -231,6 +240,8 @@ int space_attach(struct space *s, uint32_t domain, uint32_t endpoint, bool bypas
 	space_reap(s);
 	if (ep->domain)
 		leave(ep, &d->view);
+	else if (s->cfg.bypass && !bypass)
+		leave_bypass(ep, &d->view);
 	enter(ep, d);
 	return space_removal_result(s);
 }

@@ -352,6 +352,68 @@ static void bypass_holds_no_mapping(void **state)
 	end();
 }
 
+/* Bypass is access to all of memory: its end is that of what is held, too. */
+static void detach_waits_for_bypass_holds(void **state)
+{
+	(void)state;
+	begin(NULL);
+	assert_int_equal(space_attach(k.space, 2, EP, true), 0);
+	assert_int_equal(get(CORE_RAM_GPA, 0x3000), 0);
+	assert_int_equal(space_detach(k.space, 2, EP), -EINPROGRESS);
+	assert_int_equal(dev.revokes, 1);
+	assert_int_equal(core_kit_counts(&k).domains, 0);
+	assert_true(space_pending(k.space));
+	viommu_dma_put(dma, &dev.sg);
+	assert_int_equal(k.released_nr, 1);
+	assert_false(space_pending(k.space));
+	end();
+}
+
+/* Of an endpoint that was in no domain, and of one that moves. */
+static void attach_waits_for_bypass_holds(void **state)
+{
+	struct device next = {0};
+
+	(void)state;
+	for (unsigned moves = 0; moves < 2; moves++) {
+		begin(NULL);
+		reset_sg(&next);
+		core_kit_endpoint(&k, 9);
+		assert_int_equal(space_attach(k.space, DOMAIN, 9, false), 0);
+		assert_int_equal(space_detach(k.space, DOMAIN, EP), 0);
+		space_set_bypass(k.space, !moves);
+		if (moves)
+			assert_int_equal(space_attach(k.space, 2, EP, true), 0);
+		assert_int_equal(get(CORE_RAM_GPA, 0x3000), 0);
+		assert_int_equal(space_attach(k.space, DOMAIN, EP, false), -EINPROGRESS);
+		assert_int_equal(dev.revokes, 1);
+		/* what is held in the new domain keeps nobody waiting */
+		assert_int_equal(viommu_dma_get(dma, 0x2000, 1, CORE_RW, &next.sg), 0);
+		assert_true(space_pending(k.space));
+		viommu_dma_put(dma, &dev.sg);
+		assert_false(space_pending(k.space));
+		viommu_dma_put(dma, &next.sg);
+		end();
+	}
+}
+
+/* From bypass to bypass nothing ends that the endpoint could reach. */
+static void attach_to_bypass_waits_for_nothing(void **state)
+{
+	(void)state;
+	begin(NULL);
+	assert_int_equal(space_detach(k.space, DOMAIN, EP), 0);
+	space_set_bypass(k.space, true);
+	assert_int_equal(get(CORE_RAM_GPA, 0x3000), 0);
+	assert_int_equal(space_attach(k.space, 2, EP, true), 0);
+	assert_int_equal(dev.revokes, 0);
+	/* they are in the domain now, and keep its end waiting */
+	assert_int_equal(space_detach(k.space, 2, EP), -EINPROGRESS);
+	viommu_dma_put(dma, &dev.sg);
+	assert_false(space_pending(k.space));
+	end();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -366,6 +428,9 @@ int main(void)
 		cmocka_unit_test(pushed_mode),
 		cmocka_unit_test(hold_limit),
 		cmocka_unit_test(bypass_holds_no_mapping),
+		cmocka_unit_test(detach_waits_for_bypass_holds),
+		cmocka_unit_test(attach_waits_for_bypass_holds),
+		cmocka_unit_test(attach_to_bypass_waits_for_nothing),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
