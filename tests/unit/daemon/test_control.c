@@ -40,10 +40,30 @@ static json_t *execute(void *opaque, unsigned client, const char *command,
 	return NULL;
 }
 
+#define EVENT_LEN 1000u
+
+static unsigned events_left, events_taken;
+
+/* One event a call, while there are some. */
+static size_t events(void *opaque, unsigned client, char *buf, size_t room)
+{
+	(void)opaque;
+	(void)client;
+	if (!events_left || room < EVENT_LEN)
+		return 0;
+	events_left--;
+	events_taken++;
+	memset(buf, 'e', EVENT_LEN);
+	return EVENT_LEN;
+}
+
 static int set_up(void **state)
 {
-	struct control_config config = {
-		.path = path, .mode = 0600, .execute = execute, .log = &log_to_nowhere};
+	struct control_config config = {.path = path,
+					.mode = 0600,
+					.execute = execute,
+					.events = events,
+					.log = &log_to_nowhere};
 	struct problem problem = {0};
 
 	(void)state;
@@ -286,6 +306,49 @@ static void reads_late(void **state)
 	close(fd);
 }
 
+/* What the socket has taken: all that can be read while nobody serves. */
+static size_t drain(int fd)
+{
+	static char buf[65536];
+	size_t total = 0;
+	ssize_t n;
+
+	while ((n = recv(fd, buf, sizeof(buf), 0)) > 0)
+		total += (size_t)n;
+	return total;
+}
+
+/* Events of a client that does not read stay where they come from: what waits here is
+ * at the limit or less than one event past it. */
+static void events_not_read(void **state)
+{
+	size_t taken, sent, total;
+	int fd = connect_client();
+
+	(void)state;
+	pump();
+	events_left = 100000;
+	events_taken = 0;
+	for (unsigned i = 0; i < 10; i++)
+		control_push(control);
+	taken = (size_t)events_taken * EVENT_LEN;
+	assert_true(events_left);
+	sent = drain(fd);
+	assert_in_range(taken - sent, DAEMON_EVENT_BACKLOG_LEN,
+			DAEMON_EVENT_BACKLOG_LEN + EVENT_LEN - 1);
+	/* Nothing is lost, and with room again there is more. */
+	events_left = 100;
+	for (total = sent; events_left; total += drain(fd)) {
+		pump();
+		control_push(control);
+	}
+	pump();
+	total += drain(fd);
+	assert_int_equal(total, taken + 100 * EVENT_LEN);
+	close(fd);
+	pump();
+}
+
 static void second_server(void **state)
 {
 	struct control_config config = {
@@ -338,6 +401,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(client_limit, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(slow_client, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(reads_late, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(events_not_read, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(second_server, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(long_path, set_up, tear_down),
 	};

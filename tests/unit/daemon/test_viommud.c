@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "guest_kit.h"
+#include "limits.h"
 #include <viommu/proto.h>
 
 #include "test.h"
@@ -209,6 +210,8 @@ static void control(void **state)
 	struct viommud d;
 
 	(void)state;
+	_Static_assert(DAEMON_FAULTS_KEPT == 256 && DAEMON_LIST_MAX == 4096,
+		       "the limits above");
 	viommud_start(&d, program, usual);
 	check_answers(&d, table, sizeof(table) / sizeof(table[0]));
 	assert_int_equal(viommud_number(&d, "{\"command\":\"endpoints\"}",
@@ -218,9 +221,8 @@ static void control(void **state)
 	end_well(&d, 0);
 }
 
-/* Sends a request with descriptors; the reply. */
-static json_t *ask_with(struct viommud *d, const char *request, const int *fds,
-			unsigned nr)
+/* The first byte of a request, with descriptors. */
+static void send_with(struct viommud *d, const char *request, const int *fds, unsigned nr)
 {
 	_Alignas(struct cmsghdr) char space[CMSG_SPACE(8 * sizeof(int))] = {0};
 	struct iovec iov = {(void *)request, 1};
@@ -235,6 +237,13 @@ static json_t *ask_with(struct viommud *d, const char *request, const int *fds,
 	head->cmsg_len = CMSG_LEN(nr * sizeof(int));
 	memcpy(CMSG_DATA(head), fds, nr * sizeof(int));
 	assert_int_equal(sendmsg(d->control, &msg, 0), 1);
+}
+
+/* Sends a request with descriptors; the reply. */
+static json_t *ask_with(struct viommud *d, const char *request, const int *fds,
+			unsigned nr)
+{
+	send_with(d, request, fds, nr);
 	return viommud_ask(d, request + 1);
 }
 
@@ -345,7 +354,9 @@ static void files_are_passed(void **state)
 		{ADD "blk,id=b,ep=1,fd=3\",\"descriptors\":1}", "0 came"},
 		{ADD "blk,id=b,ep=1,fd=3\",\"descriptors\":[3]}", "descriptors"},
 	};
-	int disk = memfd_create("disk", MFD_CLOEXEC), more[5], both[2], pipes[2];
+	int disk = memfd_create("disk", MFD_CLOEXEC), more[DAEMON_PASSED_MAX], both[2];
+	int pipes[2];
+	char byte;
 	struct viommud d;
 	unsigned i, before;
 
@@ -374,13 +385,16 @@ static void files_are_passed(void **state)
 		   NULL);
 	check_with(&d, "{\"command\":\"remove-endpoint\",\"endpoint\":\"n\"}", &disk, 1,
 		   NULL);
-	/* Those that no request has used wait, up to four. */
+	/* Those that no request has used wait, up to a limit; then the client goes
+	 * and all of them with it. */
 	assert_int_equal(fds_of(&d), before + 2);
-	for (i = 0; i < 5; i++)
+	for (i = 0; i < DAEMON_PASSED_MAX; i++)
 		more[i] = disk;
-	check_with(&d, "{\"command\":\"version\"}", more, 2, NULL);
-	assert_int_equal(fds_of(&d), before + 4);
-	assert_int_equal(send(d.control, "\n", 1, 0), 1);
+	check_with(&d, "{\"command\":\"version\"}", more, DAEMON_PASSED_MAX - 2, NULL);
+	assert_int_equal(fds_of(&d), before + DAEMON_PASSED_MAX);
+	send_with(&d, "{", more, 1);
+	assert_int_equal(recv(d.control, &byte, 1, 0), 0);
+	assert_int_equal(fds_of(&d), before - 1);
 	close(disk);
 	close(pipes[0]);
 	close(pipes[1]);
