@@ -119,14 +119,17 @@ static void device_config_03(void **state)
 
 static void device_config_04(void **state)
 {
-	struct device_kit kit;
-
 	(void)state;
-	device_kit_init(&kit, NULL);
-	write_bypass(&kit, 1);
-	viommu_device_reset(kit.dev);
-	assert_int_equal(read_config(&kit).bypass, 1);
-	device_kit_done(&kit);
+	for (int boot = 0; boot < 2; boot++) {
+		struct viommu_device_config config = {.boot_bypass = boot};
+		struct device_kit kit;
+
+		device_kit_init(&kit, &config);
+		write_bypass(&kit, !boot);
+		viommu_device_reset(kit.dev);
+		assert_int_equal(read_config(&kit).bypass, !boot);
+		device_kit_done(&kit);
+	}
 }
 
 static void device_config_05(void **state)

@@ -105,12 +105,20 @@ static void device_ops_04(void **state)
 {
 	struct proto_request map = {.type = VIRTIO_IOMMU_T_MAP, .domain = 1};
 	struct proto_request unmap = {.type = VIRTIO_IOMMU_T_UNMAP, .domain = 1};
+	struct proto_request probe = {.type = VIRTIO_IOMMU_T_PROBE, .endpoint = 1};
+	uint8_t in[PROTO_REQUEST_MAX], out[512 + PROTO_TAIL_LEN];
 	struct dma_kit d;
+	size_t probe_len;
 
 	(void)state;
 	start(&d);
 	map.last = unmap.last = 0xfff;
+	probe_len = proto_encode_request(in, &probe);
 	for (size_t at = 1; at < PROTO_HEAD_LEN; at++) {
+		in[at] = 0xff;
+		assert_int_equal(device_kit_raw(&d.kit, in, probe_len, out, sizeof(out)),
+				 sizeof(out));
+		assert_int_equal(proto_decode_tail(out + 512), 0);
 		assert_int_equal(with_byte(&d, &attach_1_1, at), 0);
 		assert_int_equal(with_byte(&d, &map, at), 0);
 		assert_int_equal(with_byte(&d, &unmap, at), 0);

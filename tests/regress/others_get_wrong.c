@@ -487,6 +487,22 @@ static void crosvm_has_no_bypass_domains(void **state)
 	dma_kit_done(&d);
 }
 
+/* Whatever is mapped can be read there. */
+static void crosvm_ignores_the_read_flag(void **state)
+{
+	struct viommu_endpoint *ep;
+	struct dma_kit d;
+
+	(void)state;
+	ep = start(&d, NULL);
+	assert_int_equal(kit_map(&d.kit, 1, 0, 0xfff, RAM_GPA, W), 0);
+	assert_int_equal(kit_map(&d.kit, 1, 0x1000, 0x1fff, RAM_GPA, 0), 0);
+	assert_int_equal(dma_kit_access(&d, ep, 0, VIOMMU_WRITE), 0);
+	assert_int_equal(dma_kit_access(&d, ep, 0, VIOMMU_READ), -EFAULT);
+	assert_int_equal(dma_kit_access(&d, ep, 0x1000, VIOMMU_READ), -EFAULT);
+	dma_kit_done(&d);
+}
+
 static void crosvm_refuses_a_mapping_of_one_byte(void **state)
 {
 	struct viommu_device_config config = {.page_size_mask = 1};
@@ -642,6 +658,7 @@ int main(void)
 		cmocka_unit_test(cloud_hypervisor_never_reports_a_fault),
 		cmocka_unit_test(cloud_hypervisor_has_one_reserved_region),
 		cmocka_unit_test(crosvm_has_no_bypass_domains),
+		cmocka_unit_test(crosvm_ignores_the_read_flag),
 		cmocka_unit_test(crosvm_refuses_a_mapping_of_one_byte),
 		cmocka_unit_test(crosvm_cannot_map_all_of_the_space),
 		cmocka_unit_test(crosvm_forgets_all_but_the_last_endpoint),
