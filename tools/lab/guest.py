@@ -262,7 +262,7 @@ class Guest:
         argv = [str(qemu), "-nodefaults", "-no-user-config", "-display", "none",
                 "-machine", f"q35,memory-backend=mem{made.machine}", "-accel", self.accel,
                 "-cpu", cpu, "-smp", str(cpus), "-m", memory,
-                "-object", f"memory-backend-memfd,id=mem,size={memory},share=on",
+                "-object", f"memory-backend-memfd,id=mem,size={memory.split(',')[0]},share=on",
                 "-qmp", f"unix:{self.folder}/qmp,server=on,wait=off"]
         return argv if reboot else argv + ["-no-reboot"]
 
