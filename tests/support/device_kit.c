@@ -3,11 +3,13 @@
 
 #include <errno.h>
 
+#include "base/atomic.h"
 #include "device/device.h"
 
 static void note_wake(void *opaque)
 {
-	((struct device_kit *)opaque)->wakes++;
+	/* any thread; a counter, no pair */
+	add_relaxed(&((struct device_kit *)opaque)->wakes, 1);
 }
 
 static uint64_t read_clock(void *opaque)
