@@ -13,10 +13,12 @@
 
 /* ---- interrupts ---- */
 
-/* "ISR status capability": the bits are for INTx; with MSI-X on they stay. */
+/* "ISR status capability": the configuration bit is set in any case, the queue bit
+ * if MSI-X is disabled. DPDK looks at the first with MSI-X on. */
 static void send_irq(struct viommu_virtio_pci *vp, uint16_t vector, uint8_t isr)
 {
 	if (viommu_pci_msix_enabled(vp->pci)) {
+		vp->isr |= isr & ISR_CONFIG;
 		if (vector != VIRTIO_NO_VECTOR)
 			viommu_pci_raise_msix(vp->pci, vector);
 		return;
