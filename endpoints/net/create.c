@@ -14,6 +14,7 @@ const struct endpoint_option net_options[] = {
 	{"offload", "on|off", "checksums and segmentation left to us (default: on)"},
 	{"mergeable", "on|off", "frames may spread over receive buffers (default: on)"},
 	{"packed", "on|off", "offer packed rings (default: on)"},
+	{"indirect", "on|off", "offer indirect descriptors (default: on)"},
 	{NULL, NULL, NULL},
 };
 
@@ -77,7 +78,7 @@ static int parse(struct net *net, const struct options *o)
 {
 	int r = parse_sizes(net, o);
 
-	net->mergeable = net->offload = net->link_up = true;
+	net->mergeable = net->offload = net->indirect = net->link_up = true;
 	net->state.pairs = 1;
 	if (!r)
 		r = parse_mac(net, o);
@@ -85,6 +86,8 @@ static int parse(struct net *net, const struct options *o)
 		r = options_bool(o, "mergeable", &net->mergeable);
 	if (!r)
 		r = options_bool(o, "offload", &net->offload);
+	if (!r)
+		r = options_bool(o, "indirect", &net->indirect);
 	return r;
 }
 

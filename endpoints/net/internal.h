@@ -93,7 +93,7 @@ struct net {
 
 	/* Set at creation. */
 	unsigned pairs, bufs_max;
-	bool mergeable, offload;
+	bool mergeable, offload, indirect;
 	uint8_t mac[6];
 
 	/* Set by the driver; reset clears them. */

@@ -77,14 +77,16 @@ static void test_offers(void **state)
 		const char *options;
 		uint64_t has, lacks;
 	} cases[] = {
-		{LOOPBACK, BIT(15) | BIT(0) | BIT(1) | BIT(34) | BIT(40), BIT(22)},
+		{LOOPBACK, BIT(15) | BIT(0) | BIT(1) | BIT(28) | BIT(34) | BIT(40),
+		 BIT(22)},
 		{LOOPBACK ",mergeable=off", BIT(0), BIT(15)},
 		{LOOPBACK ",offload=off", BIT(15), BIT(0) | BIT(1) | BIT(2) | BIT(11)},
 		{LOOPBACK ",packed=off,queues=2", BIT(22), BIT(34)},
+		{LOOPBACK ",indirect=off", BIT(34), BIT(28)},
 	};
 
 	(void)state;
-	for (unsigned i = 0; i < 4; i++) {
+	for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		struct vnic *v =
 			vnic_plug(cases[i].options, (struct vdrv_shape){.iommu = true});
 
