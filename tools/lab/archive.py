@@ -118,6 +118,14 @@ def closure(wanted, suite=None):
     return found
 
 
+def show(name):
+    """The version of a package, and the names it depends on: (version, [name])."""
+    update()
+    fields = dict(line.split(": ", 1) for line in apt("apt-cache", "show", "--no-all-versions",
+                                                      name).splitlines() if ": " in line)
+    return fields["Version"], [each.split()[0] for each in fields["Depends"].split(",")]
+
+
 def fetch(packages, what):
     """Downloads and checks packages; returns their files. Resumes."""
     files = []

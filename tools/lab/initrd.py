@@ -2,7 +2,7 @@
 """The guest's file system: cpio archives that the kernel unpacks one by one.
 
   base     busybox, kernel modules, tests/guest (init, jobs, C programs)
-  extras   fio, nvme-cli, iperf3, QEMU with their libraries, each a cpio of its own
+  extras   fio, nvme-cli, iperf3, QEMU, DPDK with their libraries, each a cpio of its own
   per run  whatever guest.py adds (a job script, a disk image for the guest)
 
 All are uncompressed: under TCG unpacking costs more than reading.
@@ -24,11 +24,15 @@ GUEST = ROOT / "tests" / "guest"
 BUSYBOX = "busybox-static"
 QEMU = [f"{p}/trixie-backports" for p in (
     "qemu-system-x86", "qemu-system-common", "qemu-system-data", "seabios")]
-EXTRAS = {"fio": ["fio"], "nvme": ["nvme-cli"], "iperf": ["iperf3"], "qemu": QEMU}
+# What testpmd loads when told to, beside the libraries it names.
+PLUGINS = {"dpdk": ["librte_net_virtio", "librte_mempool_ring"]}
+EXTRAS = {"fio": ["fio"], "nvme": ["nvme-cli"], "iperf": ["iperf3"], "qemu": QEMU,
+          "dpdk": ["dpdk-dev"]}
 PROGRAMS = {"fio": ["usr/bin/fio"], "nvme": ["usr/sbin/nvme"], "iperf": ["usr/bin/iperf3"],
-            "qemu": ["usr/bin/qemu-system-x86_64"]}
+            "qemu": ["usr/bin/qemu-system-x86_64"], "dpdk": ["usr/bin/dpdk-testpmd"]}
 # Files that go into the guest's /share/EXTRA.
-DATA = {"qemu": ["usr/share/qemu/qboot.rom", "usr/share/qemu/kvmvapic.bin"]}
+DATA = {"qemu": ["usr/share/qemu/qboot.rom", "usr/share/qemu/kvmvapic.bin"],
+        "dpdk": ["usr/libexec/coreutils/libstdbuf.so"]}  # makes what it prints come in lines
 LIBS = "usr/lib/x86_64-linux-gnu"
 # What programs load while they run (pthread_cancel does), beside what they name.
 LOADED = ["libgcc_s.so.1"]
@@ -83,6 +87,25 @@ class Cpio:
 
 # ---- programs from the archive
 
+def packages_of(name):
+    """What to fetch for a part of the guest: [(package, version)]."""
+    if name == "base":
+        return [p for p in archive.closure([BUSYBOX]) if p[0] == BUSYBOX]
+    return dpdk_packages() if name == "dpdk" else archive.closure(EXTRAS[name])
+
+
+def dpdk_packages():
+    """dpdk-dev has testpmd, but depends on what compiling takes, five times of what
+    testpmd loads. Its libraries are named after DPDK's release: the archive knows it."""
+    version, depends = archive.show("dpdk-dev")
+    wanted = [each for each in depends if each.startswith("lib") and not each.endswith("-dev")]
+    release = [m.group(1) for each in wanted if (m := re.fullmatch(r"librte-eal(\d+)", each))]
+    if not release:
+        raise LabError(f"dpdk-dev {version} depends on no librte-eal")
+    wanted += [plugin.replace("_", "-") + release[0] for plugin in PLUGINS["dpdk"]]
+    return [*archive.closure([*wanted, "coreutils"]), ("dpdk-dev", version)]
+
+
 def prepare_userland(sets, update=False):
     """Makes sure of userland/base.tree and userland/EXTRA.cpio."""
     for name in sets:
@@ -95,9 +118,7 @@ def prepare_userland(sets, update=False):
             write_file(LAB / "userland" / "qemu.cpio", extra_cpio(name, tree))
             write_stamp("userland-qemu", {"packages": read_stamp("qemu"), "format": FORMAT})
             continue
-        packages = archive.closure([BUSYBOX] if name == "base" else EXTRAS[name])
-        if name == "base":
-            packages = [p for p in packages if p[0] == BUSYBOX]
+        packages = packages_of(name)
         files = archive.fetch(packages, f"the guest's {'busybox' if name == 'base' else name}")
         archive.unpack(files, target, name)
         if name != "base":
@@ -121,14 +142,16 @@ def libraries(tree, program):
 def extra_cpio(name, tree):
     """A program with its libraries, in one flat library folder."""
     cpio = Cpio()
-    seen = set()
+    found = {}
     for inside in PROGRAMS[name]:
         program = tree / inside
         cpio.file(f"bin/{program.name}", program.read_bytes(), 0o755)
-        for path in libraries(tree, program):
-            if path.name not in seen:
-                seen.add(path.name)
-                cpio.file(f"lib/x86_64-linux-gnu/{path.name}", path.read_bytes(), 0o755)
+        found.update((path.name, path) for path in libraries(tree, program))
+    for plugin in PLUGINS.get(name, []):
+        path = min((tree / LIBS).glob(f"{plugin}.so.*"), key=lambda each: len(each.name))
+        found.update((each.name, each) for each in [path, *libraries(tree, path)])
+    for path in found.values():
+        cpio.file(f"lib/x86_64-linux-gnu/{path.name}", path.read_bytes(), 0o755)
     for inside in DATA.get(name, []):
         cpio.file(f"share/{name}/{pathlib.Path(inside).name}", (tree / inside).read_bytes())
     loader = (tree / "usr/lib64/ld-linux-x86-64.so.2").read_bytes()
