@@ -18,7 +18,7 @@
 #define RUN_FIRST_SLOT	4u
 
 struct run_options {
-	const char *kernel, *append, *disk_image;
+	const char *kernel, *append, *disk_image, *firmware;
 	struct arg_list initrds, disks;
 	const char *memory, *cpus, *cpu, *accel, *name, *timeout;
 	const char *qemu, *viommud;

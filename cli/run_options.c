@@ -22,6 +22,8 @@ const char run_help[] =
 "  --initrd FILE         its initramfs; more than one are put one after another\n"
 "  --append WORDS        words for the kernel, after console=ttyS0\n"
 "  --disk-image FILE     a raw disk image with a boot loader; is the first disk\n"
+"  --firmware FILE       in place of QEMU's BIOS; for images that want UEFI: OVMF.fd\n"
+"                        (code and variables in one file; what is set is not kept)\n"
 "\n"
 "Devices\n"
 "  --disk WHAT[,KEY=VALUE...]   a virtio disk; may be repeated (/dev/vda, vdb, ...)\n"
@@ -58,6 +60,7 @@ const char run_help[] =
 "  viommu run --kernel vmlinuz --initrd initrd.img --disk disk.img --append 'quiet'\n"
 "  viommu run --disk-image debian.raw --memory 2G -- -netdev user,id=n \\\n"
 "             -device virtio-net-pci,netdev=n\n"
+"  viommu run --disk-image debian.raw --firmware /usr/share/ovmf/OVMF.fd\n"
 "  viommu stat        (in another terminal)\n"
 "\n"
 "Exit status: 0 the guest ended by itself, 1 it or a helper failed, 2 wrong use, 77\n"
@@ -149,6 +152,7 @@ static bool check_files(const struct run_options *options)
 		if (!check_file("initrd", options->initrds.item[i]))
 			return false;
 	return check_file("kernel", options->kernel) &&
+	       check_file("firmware", options->firmware) &&
 	       check_file("disk-image", options->disk_image);
 }
 
@@ -159,6 +163,7 @@ int run_options_parse(int argc, char **argv, struct run_options *options)
 		{"initrd", ARG_LIST, &options->initrds, "initrd.img"},
 		{"append", ARG_TEXT, &options->append, "quiet"},
 		{"disk-image", ARG_TEXT, &options->disk_image, "debian.raw"},
+		{"firmware", ARG_TEXT, &options->firmware, "/usr/share/ovmf/OVMF.fd"},
 		{"disk", ARG_LIST, &options->disks, "disk.img"},
 		{"dmatest", ARG_FLAG, &options->dmatest, NULL},
 		{"no-iommu", ARG_FLAG, &options->no_iommu, NULL},

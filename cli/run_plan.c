@@ -218,6 +218,7 @@ static void plan_boot(struct run_plan *plan, const struct run_options *options)
 {
 	struct words *words = &plan->qemu_argv;
 
+	add_pair(words, "-bios", options->firmware);
 	if (!options->kernel)
 		return;
 	add_pair(words, "-kernel", options->kernel);

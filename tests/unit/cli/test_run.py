@@ -115,7 +115,13 @@ check("initrds joined", (base / "joined").read_bytes() == b"12345\0\0\00067\0\0"
 check("table lists them", (base / "viot").read_bytes()[64:].count(b"\x01\x00\x18\x00") == 4)
 clean("good run")
 
+done = run("--firmware", str(base / "initrd1"), "--disk", "null:1M")
+args = (base / "args").read_text().splitlines()
+check("firmware", done.returncode == 0 and args[args.index("-bios") + 1] == str(base / "initrd1"),
+      args)
+clean("firmware")
 done = run("--no-iommu", "--disk", "null:1M")
+check("no firmware", "-bios" not in (base / "args").read_text().splitlines())
 args = (base / "args").read_text()
 check("no IOMMU", done.returncode == 0 and "acpitable" not in args and "iommu.sock" not in args)
 
@@ -200,6 +206,8 @@ for args, status, words in (
         (["--disk-image", "x"], 2, "either --kernel"),
         (["--iommu", "bypass=on", "--no-iommu"], 2, "exclude"),
         (["--initrd", "/nowhere"], 77, "--initrd /nowhere"),
+        (["--firmware", "/nowhere"], 77, "--firmware /nowhere"),
+        (["--firmware"], 2, "--firmware"),
         (["--qemu", "/nowhere"], 77, "--qemu /nowhere"),
         (["--viommud", "/nowhere"], 77, "--viommud /nowhere"),
         (sum((["--disk", "null:1M"] for i in range(28)), []), 2, "no more slots")):
