@@ -222,8 +222,21 @@ def die_with_parent():
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
+def kernel_words(job="", params=None, iommu="lazy", append="", accel=None, out="/dev/ttyS1"):
+    """The guest's command line."""
+    words = ["console=ttyS0", "panic=-1", "random.trust_cpu=on", "mitigations=off",
+             "tsc=reliable" if (accel or accelerator()).startswith("tcg") else "", MODES[iommu],
+             f"viommu.out={out}", f"viommu.job={job}" if job else ""]
+    words += [f"viommu.{k}={v}" for k, v in (params or {}).items()]
+    return " ".join(w for w in [*words, append] if w)
+
+
 class Guest:
-    """A running guest. Use as a context manager: leaving it kills the guest."""
+    """A running guest. Use as a context manager: leaving it kills the guest.
+
+    kernel=None: what its firmware finds on a disk is booted, with the words that are
+    there; job, params, iommu, append, extras, files and script have no effect.
+    """
 
     def __init__(self, devices=(), *, job=None, params=None, kernel=DEFAULT_KERNEL,
                  iommu="lazy", append="", memory="1G", cpus=2, cpu="max", extras=(),
@@ -241,10 +254,12 @@ class Guest:
             made = Devices(devices)
             argv = self._machine(made, memory, cpus, cpu, reboot)
             argv += self._serials(interactive, commands)
-            argv += self._boot(kernel, extras, files or {}, script)
             append += " intel_iommu=on" if made.machine else ""
-            words = self._command_line(job, params or {}, iommu, append, interactive)
-            argv += ["-append", words, *made.argv]
+            if kernel:
+                argv += self._boot(kernel, extras, files or {}, script)
+                out = "/dev/console" if interactive else "/dev/ttyS1"
+                argv += ["-append", kernel_words(job, params or {}, iommu, append, self.accel, out)]
+            argv += made.argv
             table = made.viot(viot)
             if table:
                 write_file(self.folder / "viot.bin", table)
@@ -297,14 +312,6 @@ class Guest:
                 file.write(own.bytes())
             image = whole
         return ["-kernel", str(LAB / "kernel" / kernel / "vmlinuz"), "-initrd", str(image)]
-
-    def _command_line(self, job, params, iommu, append, interactive):
-        out = "/dev/console" if interactive else "/dev/ttyS1"
-        words = ["console=ttyS0", "panic=-1", "random.trust_cpu=on", "mitigations=off",
-                 "tsc=reliable" if self.accel.startswith("tcg") else "", MODES[iommu],
-                 f"viommu.out={out}", f"viommu.job={job}" if job else ""]
-        words += [f"viommu.{k}={v}" for k, v in params.items()]
-        return " ".join(w for w in [*words, append] if w)
 
     def _run(self, interactive):
         self.output.touch()
