@@ -82,7 +82,7 @@ static uint16_t delete_sq(struct nvme *n, const struct nvme_cmd *cmd)
 	if (!id || id > NVME_IO_QUEUES_MAX || !n->sq[id].live)
 		return NVME_QID_INVALID | NVME_DNR;
 	if (n->sq[id].under_way)
-		nvme_io_drain(n);
+		nvme_io_drain(n, &n->sq[id]);
 	n->cq[n->sq[id].cq].users--;
 	n->sq[id] = (struct nvme_sq){0};
 	return NVME_OK;

@@ -368,22 +368,37 @@ static uint64_t now_ms(void)
 	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
 }
 
-static void cancel_all(struct nvme *n)
+/* Of one queue, or of all: NULL. */
+static bool is_under_way(const struct nvme_request *rq, const struct nvme_sq *sq)
+{
+	return rq->started && !rq->lost && (!sq || rq->sq == sq);
+}
+
+static bool has_under_way(const struct nvme *n, const struct nvme_sq *sq)
+{
+	for (unsigned i = 0; n->under_way && i < NVME_REQUESTS_NR; i++) {
+		if (is_under_way(&n->request[i], sq))
+			return true;
+	}
+	return false;
+}
+
+static void cancel(struct nvme *n, const struct nvme_sq *sq)
 {
 	for (unsigned i = 0; n->under_way && i < NVME_REQUESTS_NR; i++) {
 		struct nvme_request *rq = &n->request[i];
 
-		if (rq->started && !rq->lost)
+		if (is_under_way(rq, sq))
 			block_cancel(rq->ns->block, &rq->io);
 	}
 }
 
-static void lose_all(struct nvme *n)
+static void lose(struct nvme *n, const struct nvme_sq *sq)
 {
 	for (unsigned i = 0; n->under_way && i < NVME_REQUESTS_NR; i++) {
 		struct nvme_request *rq = &n->request[i];
 
-		if (!rq->started || rq->lost)
+		if (!is_under_way(rq, sq))
 			continue;
 		rq->lost = true;
 		n->under_way--;
@@ -413,16 +428,16 @@ void nvme_io_wait(struct nvme *n)
 	}
 }
 
-void nvme_io_drain(struct nvme *n)
+void nvme_io_drain(struct nvme *n, const struct nvme_sq *sq)
 {
 	/* A disk that has lost something is not waited for once more. */
 	uint64_t end = now_ms() + (n->lost ? 0 : n->drain_ms);
 
-	cancel_all(n);
+	cancel(n, sq);
 	nvme_io_turn(n);
-	while (n->under_way) {
+	while (has_under_way(n, sq)) {
 		if (now_ms() >= end) {
-			lose_all(n);
+			lose(n, sq);
 			break;
 		}
 		nvme_io_wait(n);

@@ -178,7 +178,7 @@ static void nvme_destroy(struct endpoint *ep)
 
 	/* Memory that the disk still writes to cannot be given up. */
 	while (n->request && nvme_busy(ep)) {
-		nvme_io_drain(n);
+		nvme_io_drain(n, NULL);
 		nvme_io_wait(n);
 	}
 	for (unsigned i = 0; i < NVME_NAMESPACES_MAX; i++)

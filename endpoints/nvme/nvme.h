@@ -237,9 +237,9 @@ void nvme_event(struct nvme *n, uint32_t event);
 void nvme_events_report(struct nvme *n);
 uint16_t nvme_io_command(struct nvme *n, struct nvme_request *rq);
 void nvme_io_done(void *opaque, struct block_io *io, int res);
-/* Ends all block I/O. What the disk does not give back in drain_ms is lost: it
- * keeps its pages, and its request, until the disk answers. */
-void nvme_io_drain(struct nvme *n);
+/* Ends the block I/O of a queue, or all: sq NULL. What the disk does not give back in
+ * drain_ms is lost: it keeps its pages, and its request, until the disk answers. */
+void nvme_io_drain(struct nvme *n, const struct nvme_sq *sq);
 /* Hands I/O to the disks and takes what they have finished. */
 void nvme_io_turn(struct nvme *n);
 /* Sleeps until the disks have something, for a moment at most. */

@@ -72,7 +72,7 @@ void nvme_fatal(struct nvme *n, const char *why)
 /* Queues and transfers gone; what a controller reset leaves is left. */
 static void disable(struct nvme *n)
 {
-	nvme_io_drain(n);
+	nvme_io_drain(n, NULL);
 	for (unsigned i = 0; i <= NVME_IO_QUEUES_MAX; i++) {
 		n->sq[i] = (struct nvme_sq){0};
 		n->cq[i] = (struct nvme_cq){0};
@@ -151,7 +151,7 @@ static void write_cc(struct nvme *n, uint32_t value)
 	else if (old & NVME_CC_EN && !(value & NVME_CC_EN))
 		disable(n);
 	if (NVME_CC_SHN(value) && !NVME_CC_SHN(old)) {
-		nvme_io_drain(n);
+		nvme_io_drain(n, NULL);
 		nvme_io_shutdown(n);
 	} else if (!NVME_CC_SHN(value)) {
 		n->csts &= ~NVME_CSTS_SHST_MASK;

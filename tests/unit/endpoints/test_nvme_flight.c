@@ -169,6 +169,50 @@ static void commands_the_disk_lost_keep_the_controller_off(void **state)
 	host_destroy(&h);
 }
 
+static void put_read_on(struct host *h, unsigned queue)
+{
+	struct nvme_cmd cmd = {.opcode = NVME_IO_READ, .nsid = htole32(1)};
+
+	host_prp(h, &cmd, 0, 512);
+	host_put(h, queue, cmd);
+	host_ring(h, queue);
+	endpoint_poll(h->g->ep, 64);
+}
+
+/* A queue that is deleted ends its own commands, and waits for no others. */
+static void deleting_a_queue_leaves_others_alone(void **state)
+{
+	struct nvme_cmd cmd = {.opcode = NVME_ADMIN_DELETE_SQ, .cdw10 = htole32(1)};
+	struct host h = make(MEM);
+	struct nvme *n = nvme_of(&h);
+	struct nvme_cqe cqe;
+
+	(void)state;
+	host_add_queue(&h, 2);
+	n->drain_ms = 20;
+	put_read_on(&h, 2);
+	/* Nothing of its own is under way: nothing is waited for. */
+	assert_int_equal(host_command(&h, 0, cmd, NULL), 0);
+	assert_int_equal(slow.cancels, 0);
+	cmd.opcode = NVME_ADMIN_DELETE_CQ;
+	assert_int_equal(host_command(&h, 0, cmd, NULL), 0);
+	host_add_queue(&h, 1);
+	put_read_on(&h, 1);
+	cmd.opcode = NVME_ADMIN_DELETE_SQ;
+	assert_int_equal(host_command(&h, 0, cmd, NULL), 0);
+	assert_int_equal(slow.cancels, 1);
+	assert_int_equal(n->lost, 1);
+	assert_non_null(strstr(h.g->said, "has not answered 1 requests"));
+	answer(n->ns[0].block);
+	endpoint_poll(h.g->ep, 64);
+	assert_int_equal(n->lost, 0);
+	assert_true(host_take(&h, 2, &cqe));
+	assert_int_equal(le16toh(cqe.status) >> 1, 0);
+	assert_false(host_take(&h, 1, &cqe));
+	assert_false(endpoint_busy(h.g->ep));
+	host_destroy(&h);
+}
+
 /* As many commands as there are requests, and more: the rest stays queued. */
 static void commands_beyond_the_limit_wait(void **state)
 {
@@ -202,6 +246,7 @@ int main(void)
 		cmocka_unit_test(a_flush_of_all_takes_all),
 		cmocka_unit_test(a_shutdown_flushes_before_it_is_complete),
 		cmocka_unit_test(commands_the_disk_lost_keep_the_controller_off),
+		cmocka_unit_test(deleting_a_queue_leaves_others_alone),
 		cmocka_unit_test(commands_beyond_the_limit_wait),
 	};
 
