@@ -43,6 +43,22 @@ static inline uint64_t le64(uint64_t v)
 }
 #endif
 
+/*
+ * Fetches the cache line of *p so that it can be written. Where another core has it, a
+ * load would fetch a copy and the store after it go there once more. Only a hint:
+ * any address will do.
+ */
+static inline void prefetch_write(const void *p)
+{
+#if defined(__x86_64__)
+	/* gcc's builtin makes it a plain prefetch unless told that the CPU knows
+	 * this one; a CPU that does not takes it for a no-op. */
+	__asm__("prefetchw %0" : : "m"(*(const char *)p));
+#else
+	__builtin_prefetch(p, 1);
+#endif
+}
+
 static inline bool is_pow2(uint64_t v)
 {
 	return v && !(v & (v - 1));

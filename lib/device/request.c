@@ -157,12 +157,12 @@ static void park(struct viommu_device *dev, const struct message *msg,
 	dev->counters.parked++;
 }
 
-/* Everything but PROBE: the tail is the whole reply. */
+/* Everything but PROBE: the tail is the whole reply. `tail`: its message_direct(). */
 static int handle_simple(struct viommu_device *dev, const struct message *msg,
-			 const struct proto_request *req, int error, uint32_t *used)
+			 const struct proto_request *req, uint8_t *tail, int error,
+			 uint32_t *used)
 {
 	struct message_cursor at = {.msg = msg};
-	uint8_t *tail = message_direct(msg, PROTO_TAIL_LEN);
 
 	/* Asked before anything changes: what cannot be answered is not done. */
 	if (!tail &&
@@ -261,7 +261,11 @@ int request_handle(struct viommu_device *dev, const struct message *msg, uint32_
 	uint8_t buf[PROTO_REQUEST_MAX];
 	struct proto_request req;
 	int len, error;
+	/* Drivers put a request and its tail into one cache line. */
+	uint8_t *tail = message_direct(msg, PROTO_TAIL_LEN);
 
+	if (likely(tail))
+		prefetch_write(tail);
 	len = message_read(msg, buf, sizeof(buf));
 	if (len < 0)
 		return leave_unanswered(dev, NULL, used);
@@ -274,7 +278,7 @@ int request_handle(struct viommu_device *dev, const struct message *msg, uint32_
 	(void)PROBE3(request_begin, req.type, req.domain, req.endpoint);
 	if (req.type == VIRTIO_IOMMU_T_PROBE)
 		return handle_probe(dev, msg, &req, error, used);
-	return handle_simple(dev, msg, &req, error, used);
+	return handle_simple(dev, msg, &req, tail, error, used);
 }
 
 /* How long a request may be parked. A guest waits with interrupts off, often for
