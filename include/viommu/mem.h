@@ -66,9 +66,16 @@ VIOMMU_API int viommu_mem_region(const struct viommu_mem *mem, unsigned index,
  * Dirty tracking: from now on each 4 KiB guest page that a device writes in
  * the region at exactly [gpa, gpa + len) sets its bit (bit n of word n / 64 for
  * page n of the region; set atomically, relaxed). The bitmap belongs to the
- * caller, who must keep it until a call with NULL returned. Costs a device
- * nothing while off. Pages held for writing are marked when they are released.
- * On return no device writes under the setting before it any more.
+ * caller, who must keep it until a call with NULL returned. While no region is
+ * tracked a device pays one branch for each release of pages, and a miss of the
+ * IOTLB one more.
+ * On return no device writes under the setting before it any more, and what
+ * was written before can be read. Pages held for writing are marked when they are
+ * released: those too that were held already when tracking was switched on, whole;
+ * not those released before. The bits are set before the pages cease to count as
+ * held (`held` of viommu_dma_get_stats(), viommu_mem_busy()), but maybe after the
+ * reply to an UNMAP that waited for them: who wants all bits waits for `held` to be
+ * 0 first.
  * Result: 0, -ENOENT, -ENOMEM.
  */
 VIOMMU_API int viommu_mem_set_dirty_bitmap(struct viommu_mem *mem, uint64_t gpa,

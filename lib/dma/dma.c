@@ -163,13 +163,14 @@ void dma_log_write(struct viommu_dma *dma, const struct viommu_dma_entry *e,
 
 void viommu_dma_get_stats(const struct viommu_dma *dma, struct viommu_dma_stats *out)
 {
-	/* counters with one writer, no pairs */
+	/* Counters with one writer, no pairs; but `held` pairs with the release that
+	 * lets go of pages: at 0, all that was written is marked. */
 	*out = (struct viommu_dma_stats){
 		.hits = context_served(&dma->ctx, false),
 		.misses = load_relaxed(&dma->ctx.misses),
 		.bypassed = context_served(&dma->ctx, true),
 		.faults = load_relaxed(&dma->faults),
 		.no_memory = load_relaxed(&dma->no_memory),
-		.held = load_relaxed(&dma->held),
+		.held = load_acquire(&dma->held),
 	};
 }

@@ -135,8 +135,9 @@ void dma_log_write(struct viommu_dma *dma, const struct viommu_dma_entry *e,
 static inline void dma_wrote(struct viommu_dma *dma, const struct viommu_dma_entry *e,
 			     uint64_t iova, uint64_t len, unsigned perm)
 {
-	/* scratch entries only: what is tracked is not cached for writing */
-	if (unlikely((perm & VIOMMU_WRITE) && entry_region(e)->dirty))
+	/* What is tracked is not cached for writing, so that a hit costs no look. */
+	if (unlikely(e == &dma->scratch) && (perm & VIOMMU_WRITE) &&
+	    entry_region(e)->dirty)
 		dma_log_write(dma, e, iova, len);
 }
 

@@ -23,17 +23,24 @@ static int hold_mapping(struct viommu_mapping *m, uint32_t generation)
 	return rc;
 }
 
-/* In bypass too: memory is held, of the attachment and of the region. */
+/* In bypass too: the attachment and the region are held. */
 static void count_held(struct viommu_dma *dma, const struct viommu_hold *hold, int by)
 {
 	uint32_t *held = &dma->ctx.held[hold->attachment & 1];
-	uint32_t *region_held = &dma->region_held[hold->region];
 
-	/* Both pair with the acquires of removals, of mappings and attachments and
-	 * in slot_held() of the memory table: the transfer is over. */
+	/* Pairs with the acquire of the attachment's end: the transfer is over. */
 	store_release(held, *held + (uint32_t)by);
-	store_release(region_held, *region_held + (uint32_t)by);
-	store_relaxed(&dma->held, dma->held + (uint64_t)(int64_t)by);
+}
+
+static void count_region_held(struct viommu_dma *dma, const struct viommu_hold *hold,
+			      int by)
+{
+	uint32_t *held = &dma->region_held[hold->region];
+
+	/* Both pair with acquires, in slot_held() of the memory table and of who
+	 * reads the counter: the transfer is over and what it wrote is marked. */
+	store_release(held, *held + (uint32_t)by);
+	store_release(&dma->held, dma->held + (uint64_t)(int64_t)by);
 }
 
 /* Whether the last hold of sg covers the new one too. */
@@ -62,6 +69,7 @@ static int add_hold(struct viommu_dma *dma, struct viommu_sg *sg,
 	if (rc)
 		return rc;
 	count_held(dma, next, 1);
+	count_region_held(dma, next, 1);
 	sg->hold[sg->hold_nr++] = *next;
 	return 0;
 }
@@ -133,16 +141,48 @@ static bool release(struct viommu_dma *dma, const struct viommu_hold *hold)
 	return (old & (MAPPING_WAITED | MAPPING_HOLDS)) == (MAPPING_WAITED | 1);
 }
 
-/* Releases holds down to `nr`; tells a removal that waits. Sections may be open. */
-static void release_down_to(struct viommu_dma *dma, struct viommu_sg *sg, unsigned nr)
+/* Inside a section: the bitmap cannot be taken away. */
+static void mark_written(struct viommu_dma *dma, const struct viommu_hold *hold)
+{
+	const struct mem_region *r = mem_find(mem_table(dma->mem), hold->dirty_gpa);
+	uint64_t offset;
+
+	if (!r || r->slot != hold->region || !r->dirty)
+		return;
+	offset = hold->dirty_gpa - r->gpa;
+	mem_mark_pages(r->dirty, offset >> MEM_PAGE_LG2,
+		       (offset + hold->dirty_len - 1) >> MEM_PAGE_LG2);
+}
+
+static void mark_holds(struct viommu_dma *dma, const struct viommu_hold *hold,
+		       unsigned nr)
+{
+	bool entered = dma_enter(dma);
+
+	for (unsigned i = 0; i < nr; i++)
+		if (hold[i].dirty_len)
+			mark_written(dma, &hold[i]);
+	dma_exit(dma, entered);
+}
+
+/* Releases holds down to `nr`; tells a removal that waits. written: what they were
+ * taken for was done. Sections may be open. */
+static void release_down_to(struct viommu_dma *dma, struct viommu_sg *sg, unsigned nr,
+			    bool written)
 {
 	bool tell = false;
 
-	while (sg->hold_nr > nr)
-		tell |= release(dma, &sg->hold[--sg->hold_nr]);
+	for (unsigned i = nr; i < sg->hold_nr; i++)
+		tell |= release(dma, &sg->hold[i]);
 	/* Pairs with the fence in endpoint_wait_holds(): either it sees our
-	 * holds gone, or we see that it waits. */
+	 * holds gone, or we see that it waits. Pairs with the one in the memory
+	 * table's publish() too: either who switches tracking on sees what was
+	 * written, or we see that writes are tracked. */
 	fence_full();
+	if (unlikely(load_relaxed(&dma->mem->tracked)) && written)
+		mark_holds(dma, &sg->hold[nr], sg->hold_nr - nr);
+	while (sg->hold_nr > nr)
+		count_region_held(dma, &sg->hold[--sg->hold_nr], -1);
 	if (unlikely(tell || load_relaxed(&dma->ctx.waited)))
 		context_released(&dma->ctx);
 }
@@ -167,7 +207,7 @@ static struct mark take_mark(const struct viommu_sg *sg)
 
 static void undo(struct viommu_dma *dma, struct viommu_sg *sg, const struct mark *mark)
 {
-	release_down_to(dma, sg, mark->sg.hold_nr);
+	release_down_to(dma, sg, mark->sg.hold_nr, false);
 	*sg = mark->sg;
 	if (sg->iov_nr)
 		sg->iov[sg->iov_nr - 1] = mark->iov;
@@ -206,28 +246,9 @@ int viommu_dma_get(struct viommu_dma *dma, uint64_t iova, uint64_t len, unsigned
 	return rc;
 }
 
-/* Inside a section: the bitmap cannot be taken away. */
-static void mark_written(struct viommu_dma *dma, const struct viommu_hold *hold)
-{
-	const struct mem_region *r = mem_find(mem_table(dma->mem), hold->dirty_gpa);
-	uint64_t offset;
-
-	if (!r || r->slot != hold->region || !r->dirty)
-		return;
-	offset = hold->dirty_gpa - r->gpa;
-	mem_mark_pages(r->dirty, offset >> MEM_PAGE_LG2,
-		       (offset + hold->dirty_len - 1) >> MEM_PAGE_LG2);
-}
-
 void viommu_dma_put(struct viommu_dma *dma, struct viommu_sg *sg)
 {
-	bool entered = dma_enter(dma);
-
-	for (unsigned i = 0; i < sg->hold_nr; i++)
-		if (sg->hold[i].dirty_len)
-			mark_written(dma, &sg->hold[i]);
-	dma_exit(dma, entered);
-	release_down_to(dma, sg, 0);
+	release_down_to(dma, sg, 0, true);
 	sg->iov_nr = 0;
 	sg->len = 0;
 }

@@ -73,12 +73,25 @@ const struct mem_region *mem_find(const struct mem_table *table, uint64_t gpa)
 								: NULL;
 }
 
+static bool table_tracks(const struct mem_table *table)
+{
+	for (uint32_t i = 0; i < table->nr; i++)
+		if (table->region[i].dirty)
+			return true;
+	return false;
+}
+
 /* The new table becomes the table; the old one is freed when nobody uses it. */
 static void publish(struct viommu_mem *mem, struct mem_table *table)
 {
 	struct mem_table *old = mem->table;
+	bool tracks = table_tracks(table);
 	struct viommu_dma *dma;
 
+	/* Relaxed, ordered by the fence below: who lets go of pages after that
+	 * marks them; what was written before is seen when we return. */
+	if (tracks)
+		store_relaxed(&mem->tracked, true);
 	/* Pairs with mem_table(): the contents are there. */
 	store_release(&mem->table, table);
 	list_for_each (dma, &mem->contexts, in_mem) {
@@ -89,6 +102,7 @@ static void publish(struct viommu_mem *mem, struct mem_table *table)
 	section_fence();
 	list_for_each (dma, &mem->contexts, in_mem)
 		section_wait(&dma->ctx.section);
+	store_relaxed(&mem->tracked, tracks); /* nobody marks for `old` now */
 	table_free(mem, old);
 }
 

@@ -36,6 +36,7 @@ struct viommu_mem {
 	struct list contexts;			/* struct viommu_dma */
 	uint64_t slots[LIMIT_MEM_REGIONS / 64]; /* taken */
 	struct mem_leaving leaving[LIMIT_MEM_REGIONS];
+	bool tracked; /* a region has a bitmap; read by contexts */
 };
 
 static inline const struct mem_table *mem_table(const struct viommu_mem *mem)

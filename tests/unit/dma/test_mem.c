@@ -226,6 +226,63 @@ static void held_pages_are_marked_when_released(void **state)
 	end();
 }
 
+/* The rule for transfers under way when tracking is switched on: who lets go
+ * afterwards marks, all of what it held; who let go before does not. */
+static void switched_on_while_held(void **state)
+{
+	struct transfer early, late, reader;
+
+	(void)state;
+	begin();
+	get(&early, CORE_RAM_GPA, 0x1000, VIOMMU_WRITE);
+	get(&late, CORE_RAM_GPA + 0x2fff, 0x2002, VIOMMU_WRITE);
+	get(&reader, CORE_RAM_GPA + 0x8000, 0x1000, VIOMMU_READ);
+	viommu_dma_put(dma, &early.sg);
+	track(bitmap);
+	viommu_dma_put(dma, &reader.sg);
+	expect_none();
+	viommu_dma_begin(dma); /* in a section, too */
+	viommu_dma_put(dma, &late.sg);
+	viommu_dma_end(dma);
+	expect_pages(2, 5);
+	/* one that gives up marks nothing: it wrote nothing */
+	late.sg.iov_max = 0;
+	assert_int_equal(viommu_dma_get(dma, CORE_RAM_GPA, 1, VIOMMU_WRITE, &late.sg),
+			 -E2BIG);
+	expect_none();
+	get(&late, CORE_RAM_GPA, 0x1000, VIOMMU_WRITE);
+	track(NULL);
+	viommu_dma_put(dma, &late.sg);
+	expect_none();
+	end();
+}
+
+/* Tracking of one region costs, and marks, nothing in another; a tracked region that
+ * is removed takes its bitmap along. */
+static void tracking_ends_with_the_region(void **state)
+{
+	static uint8_t other[4096];
+	struct transfer t;
+
+	(void)state;
+	begin();
+	assert_false(k.mem->tracked);
+	track(bitmap);
+	assert_true(k.mem->tracked);
+	assert_int_equal(viommu_mem_add(k.mem, 0, sizeof(other), other, 0), 0);
+	get(&t, 0, 0x1000, VIOMMU_WRITE);
+	viommu_dma_put(dma, &t.sg);
+	expect_none();
+	get(&t, CORE_RAM_GPA, 0x1000, VIOMMU_WRITE);
+	assert_int_equal(viommu_mem_remove(k.mem, CORE_RAM_GPA, CORE_RAM_LEN),
+			 -EINPROGRESS);
+	assert_false(k.mem->tracked);
+	viommu_dma_put(dma, &t.sg);
+	expect_none();
+	assert_false(viommu_mem_busy(k.mem, CORE_RAM_GPA, CORE_RAM_LEN));
+	end();
+}
+
 /* More scattered writes in one section than the log holds: too much may be
  * marked, nothing is missed. */
 static void log_overflow(void **state)
@@ -282,6 +339,8 @@ int main(void)
 		cmocka_unit_test(held_regions_count),
 		cmocka_unit_test(writes_are_marked),
 		cmocka_unit_test(held_pages_are_marked_when_released),
+		cmocka_unit_test(switched_on_while_held),
+		cmocka_unit_test(tracking_ends_with_the_region),
 		cmocka_unit_test(log_overflow),
 		cmocka_unit_test(log_overflow_regions),
 	};
