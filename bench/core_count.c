@@ -151,6 +151,49 @@ static noinline void run_bypass_write(struct bench *b, unsigned nr)
 	translate(b->bypass, 0, nr);
 }
 
+#define CHAIN 16u /* buffers of a descriptor chain, each in a mapping of its own */
+
+static void fill_chain(const struct bench *b, struct viommu_dma_seg *seg)
+{
+	for (unsigned i = 0; i < CHAIN; i++)
+		seg[i] = (struct viommu_dma_seg){b->page[i], 4096, VIOMMU_WRITE};
+}
+
+/* A chain is held, buffer by buffer, and let go. */
+static noinline void run_chain16(struct bench *b, unsigned nr)
+{
+	struct iovec iov[CHAIN];
+	struct viommu_hold hold[CHAIN];
+	struct viommu_sg sg = {iov, 0, CHAIN, hold, 0, CHAIN, 0};
+	struct viommu_dma_seg seg[CHAIN];
+
+	for (unsigned i = 0; i < nr; i++) {
+		fill_chain(b, seg);
+		for (unsigned j = 0; j < CHAIN; j++)
+			if (viommu_dma_get(b->rig.dma, seg[j].iova, seg[j].len,
+					   seg[j].perm, &sg))
+				abort();
+		viommu_dma_put(b->rig.dma, &sg);
+	}
+}
+
+/* The same at once. */
+static noinline void run_chain16_batch(struct bench *b, unsigned nr)
+{
+	struct iovec iov[CHAIN];
+	struct viommu_hold hold[CHAIN];
+	struct viommu_sg sg = {iov, 0, CHAIN, hold, 0, CHAIN, 0};
+	struct viommu_dma_seg seg[CHAIN];
+	unsigned failed;
+
+	for (unsigned i = 0; i < nr; i++) {
+		fill_chain(b, seg);
+		if (viommu_dma_get_batch(b->rig.dma, seg, CHAIN, &sg, &failed))
+			abort();
+		viommu_dma_put(b->rig.dma, &sg);
+	}
+}
+
 static noinline void run_sg16(struct bench *b, unsigned nr)
 {
 	struct iovec iov[16];
@@ -176,6 +219,8 @@ static const struct {
 	{"section", run_section},
 	{"get_put", run_get_put},
 	{"get_put_write", run_get_put_write},
+	{"chain16", run_chain16},
+	{"chain16_batch", run_chain16_batch},
 	{"sg16", run_sg16},
 };
 

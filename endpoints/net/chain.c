@@ -49,16 +49,23 @@ int chain_map(struct net *net, const struct viommu_virtq_buf *bufs, unsigned nr,
 	return (int)used;
 }
 
+#define BATCH 16u /* buffers translated at once */
+
+/* On failure what was held stays in sg. */
 int chain_hold(struct net *net, const struct viommu_virtq_buf *bufs, unsigned nr,
 	       size_t offset, struct viommu_sg *sg)
 {
+	struct viommu_dma_seg seg[BATCH];
 	size_t skip;
-	unsigned i = seek(bufs, nr, offset, &skip);
+	unsigned i = seek(bufs, nr, offset, &skip), failed, n;
 	int r = 0;
 
-	for (; i < nr && !r; i++, skip = 0)
-		r = viommu_dma_get(net->virtio.dma, bufs[i].addr + skip,
-				   bufs[i].len - skip, VIOMMU_READ, sg);
+	while (i < nr && !r) {
+		for (n = 0; n < BATCH && i < nr; n++, i++, skip = 0)
+			seg[n] = (struct viommu_dma_seg){bufs[i].addr + skip,
+							 bufs[i].len - skip, VIOMMU_READ};
+		r = viommu_dma_get_batch(net->virtio.dma, seg, n, sg, &failed);
+	}
 	return r;
 }
 

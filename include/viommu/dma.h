@@ -142,6 +142,28 @@ VIOMMU_API int viommu_dma_sg(struct viommu_dma *dma, uint64_t iova, uint64_t len
 			     unsigned perm, struct iovec *iov, unsigned max);
 
 /*
+ * A batch: the buffers of a descriptor chain, in the order in which the device uses
+ * them. Any number of segments, of any length; such of 0 bytes are skipped.
+ */
+struct viommu_dma_seg {
+	uint64_t iova, len; /* bytes */
+	unsigned perm;	    /* VIOMMU_READ, VIOMMU_WRITE or both */
+};
+
+/*
+ * All pieces of nr segments inside a section, in order. Pieces that are adjacent in
+ * memory are joined, but not across a change of permission: what the driver lets
+ * the device read and what it lets it write stay apart.
+ * Result: number of iovecs written (0 if there are no bytes); -EFAULT: a fault is
+ * recorded with the address of the first blocked byte; -E2BIG: more than max
+ * pieces. All or nothing: on failure *failed is the index of the segment at fault,
+ * and what iov holds means nothing. *failed is written on failure only.
+ */
+VIOMMU_API int viommu_dma_sg_batch(struct viommu_dma *dma,
+				   const struct viommu_dma_seg *seg, unsigned nr,
+				   struct iovec *iov, unsigned max, unsigned *failed);
+
+/*
  * Copies. Outside a section, open sections of their own, at most 64 KiB long
  * each. Result: 0, -EFAULT: what lies before the first byte that cannot be
  * reached may have been transferred.
@@ -173,6 +195,16 @@ struct viommu_sg {
  */
 VIOMMU_API int viommu_dma_get(struct viommu_dma *dma, uint64_t iova, uint64_t len,
 			      unsigned perm, struct viommu_sg *sg);
+/*
+ * viommu_dma_get() of nr segments: appends all of them to sg, joined as
+ * viommu_dma_sg_batch() does and never with what sg had before, and holds their
+ * pages; needs no section, opens one at most. Segments need not be of different
+ * pages. Errors are as for viommu_dma_get(); *failed is the index of the segment at
+ * fault, written on failure only, and sg is as before: nothing stays held.
+ */
+VIOMMU_API int viommu_dma_get_batch(struct viommu_dma *dma,
+				    const struct viommu_dma_seg *seg, unsigned nr,
+				    struct viommu_sg *sg, unsigned *failed);
 /* Releases all of sg and empties it. Same thread as viommu_dma_get(). */
 VIOMMU_API void viommu_dma_put(struct viommu_dma *dma, struct viommu_sg *sg);
 

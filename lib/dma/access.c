@@ -50,11 +50,13 @@ static bool append(struct iovec *iov, unsigned *nr, unsigned max,
 	return true;
 }
 
-int viommu_dma_sg(struct viommu_dma *dma, uint64_t iova, uint64_t len, unsigned perm,
-		  struct iovec *iov, unsigned max)
+/* Appends to nr of at most max iovecs the pieces of one segment. */
+static int append_range(struct viommu_dma *dma, struct viommu_dma_seg seg,
+			struct iovec *iov, unsigned *nr, unsigned max)
 {
+	uint64_t iova = seg.iova, len = seg.len;
+	unsigned perm = seg.perm;
 	struct viommu_span piece;
-	unsigned nr = 0;
 
 	if (wraps(iova, len)) {
 		dma_blocked(dma, iova, perm);
@@ -63,10 +65,42 @@ int viommu_dma_sg(struct viommu_dma *dma, uint64_t iova, uint64_t len, unsigned 
 	for (; len; iova += piece.len, len -= piece.len) {
 		if (!reach_piece(dma, iova, len, perm, &piece))
 			return err(EFAULT, "access blocked");
-		if (!append(iov, &nr, max, &piece))
+		if (!append(iov, nr, max, &piece))
 			return err(E2BIG, "more pieces than iovecs");
 	}
-	return (int)nr;
+	return 0;
+}
+
+int viommu_dma_sg(struct viommu_dma *dma, uint64_t iova, uint64_t len, unsigned perm,
+		  struct iovec *iov, unsigned max)
+{
+	unsigned nr = 0;
+	int rc = append_range(dma, (struct viommu_dma_seg){iova, len, perm}, iov, &nr,
+			      max);
+
+	return rc ? rc : (int)nr;
+}
+
+int viommu_dma_sg_batch(struct viommu_dma *dma, const struct viommu_dma_seg *seg,
+			unsigned nr, struct iovec *iov, unsigned max, unsigned *failed)
+{
+	unsigned done = 0, run = 0; /* iovecs; of those of the present permission */
+
+	for (unsigned i = 0; i < nr; i++) {
+		const struct viommu_dma_seg *s = &seg[i];
+		int rc;
+
+		if (i && s->perm != s[-1].perm) {
+			done += run;
+			run = 0;
+		}
+		rc = append_range(dma, *s, iov + done, &run, max - done);
+		if (rc) {
+			*failed = i;
+			return rc;
+		}
+	}
+	return (int)(done + run);
 }
 
 /* Inside a section, at most COPY_MAX bytes. from NULL: read into `to`. */

@@ -246,6 +246,50 @@ int viommu_dma_get(struct viommu_dma *dma, uint64_t iova, uint64_t len, unsigned
 	return rc;
 }
 
+/* Segments of one permission from seg[*at] on: to the end of sg, joined with each
+ * other only. *at: the first one that is not done. */
+static int get_run(struct viommu_dma *dma, const struct viommu_dma_seg *seg, unsigned nr,
+		   unsigned *at, struct viommu_sg *sg)
+{
+	struct viommu_sg run = {
+		.iov = sg->iov + sg->iov_nr,
+		.iov_max = sg->iov_max - sg->iov_nr,
+		.hold = sg->hold + sg->hold_nr,
+		.hold_max = sg->hold_max - sg->hold_nr,
+	};
+	unsigned i = *at, perm = seg[i].perm;
+	int rc = 0;
+
+	for (; i < nr && seg[i].perm == perm; i++) {
+		rc = get_pieces(dma, seg[i].iova, seg[i].len, perm, &run);
+		if (unlikely(rc))
+			break;
+	}
+	*at = i;
+	sg->iov_nr += run.iov_nr;
+	sg->hold_nr += run.hold_nr;
+	sg->len += run.len;
+	return rc;
+}
+
+int viommu_dma_get_batch(struct viommu_dma *dma, const struct viommu_dma_seg *seg,
+			 unsigned nr, struct viommu_sg *sg, unsigned *failed)
+{
+	struct mark mark = take_mark(sg);
+	bool entered = dma_enter(dma);
+	unsigned at = 0;
+	int rc = 0;
+
+	while (at < nr && !rc)
+		rc = get_run(dma, seg, nr, &at, sg);
+	if (unlikely(rc)) {
+		undo(dma, sg, &mark);
+		*failed = at;
+	}
+	dma_exit(dma, entered);
+	return rc;
+}
+
 void viommu_dma_put(struct viommu_dma *dma, struct viommu_sg *sg)
 {
 	release_down_to(dma, sg, 0, true);

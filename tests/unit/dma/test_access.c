@@ -171,6 +171,88 @@ static void spans_and_holes(void **state)
 	end();
 }
 
+#define NONE 99u
+
+static int sg_batch(const struct viommu_dma_seg *seg, unsigned nr, struct iovec *iov,
+		    unsigned max, unsigned *failed)
+{
+	int r;
+
+	*failed = NONE;
+	viommu_dma_begin(dma);
+	r = viommu_dma_sg_batch(dma, seg, nr, iov, max, failed);
+	viommu_dma_end(dma);
+	return r;
+}
+
+static void batch_joins_and_keeps_apart(void **state)
+{
+	const struct viommu_dma_seg seg[] = {
+		{0x1800, 0x800, VIOMMU_READ},  {0x5000, 0, VIOMMU_READ},
+		{0x2000, 0x1800, VIOMMU_READ}, {0x3800, 0x100, VIOMMU_WRITE},
+		{0x3900, 0x100, VIOMMU_WRITE}, {0x1000, 1, VIOMMU_WRITE},
+		{0x1001, 1, CORE_RW},
+	};
+	struct iovec iov[8];
+	unsigned failed;
+
+	(void)state;
+	begin(4096);
+	map(0x1000, 0x1fff, CORE_RAM_GPA + 2 * PAGE, CORE_RW);
+	map(0x2000, 0x3fff, CORE_RAM_GPA + 3 * PAGE, CORE_RW);
+	assert_int_equal(sg_batch(seg, 7, iov, 8, &failed), 4);
+	/* over two mappings and an empty one that is mapped nowhere */
+	assert_ptr_equal(iov[0].iov_base, k.ram + 2 * PAGE + 0x800);
+	assert_int_equal(iov[0].iov_len, 0x2000);
+	/* adjacent in memory, but for writing */
+	assert_ptr_equal(iov[1].iov_base, k.ram + 4 * PAGE + 0x800);
+	assert_int_equal(iov[1].iov_len, 0x200);
+	assert_ptr_equal(iov[2].iov_base, k.ram + 2 * PAGE);
+	assert_int_equal(iov[2].iov_len, 1);
+	assert_ptr_equal(iov[3].iov_base, k.ram + 2 * PAGE + 1);
+	assert_int_equal(failed, NONE);
+	/* the limit and one past it */
+	assert_int_equal(sg_batch(seg, 7, iov, 4, &failed), 4);
+	assert_int_equal(sg_batch(seg, 7, iov, 3, &failed), -E2BIG);
+	assert_int_equal(failed, 6);
+	assert_int_equal(sg_batch(seg, 7, iov, 1, &failed), -E2BIG);
+	assert_int_equal(failed, 3);
+	assert_int_equal(sg_batch(seg, 0, iov, 0, &failed), 0);
+	assert_int_equal(sg_batch(seg + 1, 1, iov, 0, &failed), 0);
+	assert_int_equal(failed, NONE);
+	assert_int_equal(k.faults_nr, 0);
+	end();
+}
+
+static void batch_names_what_failed(void **state)
+{
+	struct viommu_dma_seg seg[] = {
+		{0x1000, 0x1000, VIOMMU_READ},
+		{0x3ff0, 0x10, VIOMMU_READ},
+		{0x1ff0, 0x11, VIOMMU_READ}, /* a hole is behind it */
+		{0x9000, 1, VIOMMU_READ},    /* not looked at */
+	};
+	struct iovec iov[4];
+	unsigned failed;
+
+	(void)state;
+	begin(4096);
+	map(0x1000, 0x1fff, CORE_RAM_GPA, CORE_RW);
+	map(0x3000, 0x3fff, CORE_RAM_GPA + PAGE, VIOMMU_READ);
+	assert_int_equal(sg_batch(seg, 4, iov, 4, &failed), -EFAULT);
+	assert_int_equal(failed, 2);
+	core_kit_expect_fault(&k, VIRTIO_IOMMU_FAULT_R_MAPPING, R, 0x2000);
+	seg[1].perm = CORE_RW;
+	assert_int_equal(sg_batch(seg, 4, iov, 4, &failed), -EFAULT);
+	assert_int_equal(failed, 1);
+	core_kit_expect_fault(&k, VIRTIO_IOMMU_FAULT_R_MAPPING, R | W, 0x3ff0);
+	seg[0].iova = UINT64_MAX;
+	assert_int_equal(sg_batch(seg, 4, iov, 4, &failed), -EFAULT);
+	assert_int_equal(failed, 0);
+	core_kit_expect_fault(&k, VIRTIO_IOMMU_FAULT_R_MAPPING, R, UINT64_MAX);
+	end();
+}
+
 static void translate_gives_pieces(void **state)
 {
 	struct viommu_ring_mem ring_mem;
@@ -381,6 +463,8 @@ int main(void)
 		cmocka_unit_test(permissions),
 		cmocka_unit_test(mmio_flag_is_no_permission),
 		cmocka_unit_test(spans_and_holes),
+		cmocka_unit_test(batch_joins_and_keeps_apart),
+		cmocka_unit_test(batch_names_what_failed),
 		cmocka_unit_test(translate_gives_pieces),
 		cmocka_unit_test(unattached_is_blocked),
 		cmocka_unit_test(bypass_is_identity),

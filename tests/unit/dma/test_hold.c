@@ -154,6 +154,60 @@ static void failed_get_changes_nothing(void **state)
 	end();
 }
 
+/* A batch is held as a whole or not at all. */
+static void batches(void **state)
+{
+	struct viommu_dma_seg seg[] = {
+		{0x1800, 0x800, VIOMMU_READ},
+		{0x2000, 0, VIOMMU_READ},
+		{0x3000, 0x1000, CORE_RW},
+		{0x4000, 0x10, CORE_RW},
+	};
+	struct viommu_dma_stats stats;
+	unsigned failed = 99;
+	struct device before;
+
+	(void)state;
+	begin(NULL);
+	assert_int_equal(get(0x7000, 0x800), 0);
+	before = dev;
+	seg[3].iova = 0xa000; /* not mapped */
+	assert_int_equal(viommu_dma_get_batch(dma, seg, 4, &dev.sg, &failed), -EFAULT);
+	assert_int_equal(failed, 3);
+	same_sg(&before);
+	core_kit_expect_fault(&k, VIRTIO_IOMMU_FAULT_R_MAPPING, 3, 0xa000);
+	viommu_dma_get_stats(dma, &stats);
+	assert_int_equal(stats.held, 1);
+	assert_int_equal(core_kit_unmap(&k, DOMAIN, 0x3000, 0x3fff), 0);
+	seg[3].iova = 0x4000;
+	assert_int_equal(viommu_dma_get_batch(dma, seg, 4, &dev.sg, &failed), -EFAULT);
+	assert_int_equal(failed, 2);
+	seg[2].iova = 0x2000;
+	failed = 99;
+	assert_int_equal(viommu_dma_get_batch(dma, seg, 0, &dev.sg, &failed), 0);
+	same_sg(&before);
+	/* one array, then the other, is full */
+	dev.sg.hold_max = 3;
+	assert_int_equal(viommu_dma_get_batch(dma, seg, 4, &dev.sg, &failed), -E2BIG);
+	assert_int_equal(failed, 3);
+	dev.sg.hold_max = 4;
+	dev.sg.iov_max = 2;
+	assert_int_equal(viommu_dma_get_batch(dma, seg, 4, &dev.sg, &failed), -E2BIG);
+	assert_int_equal(failed, 2);
+	dev.sg.iov_max = ARRAY;
+	assert_int_equal(viommu_dma_get_batch(dma, seg, 4, &dev.sg, &failed), 0);
+	assert_int_equal(dev.sg.hold_nr, 4);
+	assert_int_equal(dev.sg.len, 0x800 + 0x800 + 0x1000 + 0x10);
+	/* each of them keeps its UNMAP waiting */
+	assert_int_equal(core_kit_unmap(&k, DOMAIN, 0x4000, 0x4fff), -EINPROGRESS);
+	viommu_dma_put(dma, &dev.sg);
+	assert_false(space_pending(k.space));
+	viommu_dma_get_stats(dma, &stats);
+	assert_int_equal(stats.held, 0);
+	assert_int_equal(core_kit_unmap(&k, DOMAIN, 0, UINT64_MAX), 0);
+	end();
+}
+
 static void unmap_waits_for_what_is_held(void **state)
 {
 	(void)state;
@@ -419,6 +473,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(get_and_put),
 		cmocka_unit_test(failed_get_changes_nothing),
+		cmocka_unit_test(batches),
 		cmocka_unit_test(unmap_waits_for_what_is_held),
 		cmocka_unit_test(put_from_revoke),
 		cmocka_unit_test(detach_waits_for_the_endpoint_only),
