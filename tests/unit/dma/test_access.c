@@ -64,6 +64,87 @@ static void edges(uint64_t start, uint64_t last, uint64_t offset)
 	}
 }
 
+static unsigned changed_bytes(const uint8_t *before)
+{
+	unsigned nr = 0;
+
+	for (unsigned i = 0; i < CORE_RAM_LEN; i++)
+		nr += before[i] != k.ram[i];
+	return nr;
+}
+
+/* The same for WRITE: each byte that may be written is, and no other one changes. */
+static void write_edges(uint64_t start, uint64_t last, uint64_t offset)
+{
+	static uint8_t before[CORE_RAM_LEN];
+	const uint8_t other = (uint8_t)~k.ram[offset];
+	const uint8_t other_last = (uint8_t)~k.ram[offset + last - start];
+
+	memcpy(before, k.ram, sizeof(before));
+	for (unsigned i = 0; i < 2; i++) {
+		assert_int_equal(write_byte(start - 1, 1), -EFAULT);
+		core_kit_expect_fault(&k, VIRTIO_IOMMU_FAULT_R_MAPPING, W, start - 1);
+		assert_int_equal(write_byte(last + 1, 1), -EFAULT);
+		core_kit_expect_fault(&k, VIRTIO_IOMMU_FAULT_R_MAPPING, W, last + 1);
+	}
+	assert_int_equal(changed_bytes(before), 0);
+	assert_int_equal(write_byte(start, other), 0);
+	assert_int_equal(k.ram[offset], other);
+	assert_int_equal(changed_bytes(before), 1);
+	assert_int_equal(write_byte(last, other_last), 0);
+	assert_int_equal(k.ram[offset + last - start], other_last);
+	assert_int_equal(changed_bytes(before), start == last ? 1 : 2);
+}
+
+static void write_edges_are_exact(void **state)
+{
+	(void)state;
+	begin(1);
+	map(0x5000, 0x5fff, CORE_RAM_GPA, CORE_RW);
+	write_edges(0x5000, 0x5fff, 0);
+	map(0x7001, 0x7005, CORE_RAM_GPA + 0x2003, VIOMMU_WRITE);
+	write_edges(0x7001, 0x7005, 0x2003);
+	assert_int_equal(read_byte(0x7001), -EFAULT);
+	core_kit_expect_fault(&k, VIRTIO_IOMMU_FAULT_R_MAPPING, R, 0x7001);
+	map(0x9007, 0x9007, CORE_RAM_GPA + 0x3077, CORE_RW);
+	write_edges(0x9007, 0x9007, 0x3077);
+	end();
+}
+
+/* Writes over two mappings, into a hole, and into one that is read-only: bytes up to
+ * the first blocked one may be written, none from there on. */
+static void write_spans_and_holes(void **state)
+{
+	static const uint8_t before[CORE_RAM_LEN];
+	static const uint64_t blocked[] = {0x3000, 0x6000};
+	uint8_t buf[64];
+
+	(void)state;
+	begin(1);
+	map(0x1000, 0x1fff, CORE_RAM_GPA + 2 * PAGE, CORE_RW);
+	map(0x2000, 0x2fff, CORE_RAM_GPA + 7 * PAGE, VIOMMU_WRITE);
+	map(0x5000, 0x5fff, CORE_RAM_GPA + 9 * PAGE, CORE_RW);
+	map(0x6000, 0x6fff, CORE_RAM_GPA + 10 * PAGE, VIOMMU_READ);
+	for (unsigned i = 0; i < sizeof(buf); i++)
+		buf[i] = (uint8_t)(0x80 | i);
+	memset(k.ram, 0, CORE_RAM_LEN);
+	assert_int_equal(viommu_dma_write(dma, 0x1fe0, buf, 64), 0);
+	assert_memory_equal(k.ram + 2 * PAGE + 0xfe0, buf, 32);
+	assert_memory_equal(k.ram + 7 * PAGE, buf + 32, 32);
+	assert_int_equal(changed_bytes(before), 64); /* and nothing else */
+	for (unsigned i = 0; i < 2; i++) {
+		uint64_t end_offset = (i ? 10 : 8) * PAGE;
+
+		memset(k.ram, 0, CORE_RAM_LEN);
+		assert_int_equal(viommu_dma_write(dma, blocked[i] - 10, buf, 64),
+				 -EFAULT);
+		core_kit_expect_fault(&k, VIRTIO_IOMMU_FAULT_R_MAPPING, W, blocked[i]);
+		memcpy(k.ram + end_offset - 10, before, 10);
+		assert_int_equal(changed_bytes(before), 0);
+	}
+	end();
+}
+
 static void edges_are_exact(void **state)
 {
 	(void)state;
@@ -459,6 +540,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(edges_are_exact),
+		cmocka_unit_test(write_edges_are_exact),
+		cmocka_unit_test(write_spans_and_holes),
 		cmocka_unit_test(end_of_the_space),
 		cmocka_unit_test(permissions),
 		cmocka_unit_test(mmio_flag_is_no_permission),
