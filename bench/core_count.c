@@ -75,6 +75,30 @@ static noinline void run_unmap_batch(struct bench *b, unsigned nr)
 	}
 }
 
+#define LOST 4096u /* mappings that were given up and are held still */
+
+static void lose(struct bench *b)
+{
+	static struct iovec iov[LOST];
+	static struct viommu_hold hold[LOST];
+	static struct viommu_sg sg = {iov, 0, LOST, hold, 0, LOST, 0};
+	const uint64_t start = 1ull << 61;
+	unsigned removed;
+
+	for (uint64_t i = 0; i < LOST; i++)
+		if (map_page(b, start + (i << 12), i << 13) ||
+		    viommu_dma_get(b->rig.dma, start + (i << 12), 1, VIOMMU_READ, &sg))
+			abort();
+	space_unmap(b->rig.space, CORE_DOMAIN, start, UINT64_MAX, &removed);
+	space_give_up(b->rig.space);
+}
+
+/* Beside what transfers never let go of. */
+static noinline void run_pair_lost(struct bench *b, unsigned nr)
+{
+	run_pair(b, nr);
+}
+
 static noinline void run_lookup(struct bench *b, unsigned nr)
 {
 	for (unsigned i = 0; i < nr; i++)
@@ -210,6 +234,7 @@ static const struct {
 	{"map", run_map},
 	{"unmap", run_unmap},
 	{"pair", run_pair},
+	{"pair_lost", run_pair_lost},
 	{"lookup", run_lookup},
 	{"unmap_batch", run_unmap_batch},
 	{"hit", run_hit},
@@ -248,7 +273,7 @@ static bool removes(const char *name)
  * ends. */
 static bool is_in_section(const char *name)
 {
-	return !removes(name) && strcmp(name, "map") && strcmp(name, "pair") &&
+	return !removes(name) && strcmp(name, "map") && strncmp(name, "pair", 4) &&
 	       strcmp(name, "get_put_write");
 }
 
@@ -264,6 +289,8 @@ static int run(const char *name, unsigned nr, unsigned mappings_nr)
 			return 1;
 		if (is_in_section(name))
 			viommu_dma_begin(b.rig.dma);
+		if (!strcmp(name, "pair_lost"))
+			lose(&b);
 		viommu_dma_begin(b.bypass);
 		ops[i].run(&b, nr);
 		return 0;

@@ -280,6 +280,10 @@ void context_released(struct context *ctx)
 {
 	struct viommu_endpoint *ep = ctx->endpoint;
 
-	if (ep && ep->space->ops.released)
+	if (!ep)
+		return;
+	/* Pairs with reap_lost(): who sees it sees the hold gone. */
+	store_release(&ep->space->let_go, 1);
+	if (ep->space->ops.released)
 		ep->space->ops.released(ep->space->opaque);
 }

@@ -41,13 +41,15 @@ static void tell_map(const struct domain *d, uint64_t start, uint64_t last, uint
 					      flags & (VIOMMU_READ | VIOMMU_WRITE));
 }
 
+static void reap_lost(struct space *s);
+
 /* Memory for one mapping, in the quota. Nothing changes but the pools' size. */
 static int reserve(struct space *s)
 {
 	int rc;
 
 	if (unlikely(s->counts.mappings + s->lost_nr >= s->cfg.max_mappings)) {
-		space_reap(s);
+		reap_lost(s);
 		if (s->counts.mappings + s->lost_nr >= s->cfg.max_mappings)
 			return err(ENOMEM, "mapping quota");
 	}
@@ -351,8 +353,7 @@ int space_unmap(struct space *s, uint32_t domain, uint64_t start, uint64_t last,
 	if (last < start)
 		return err(ERANGE, "unmap: virt_end < virt_start");
 	space_settle(s);
-	if (unlikely(s->lost))
-		space_reap(s);
+	space_reap(s);
 	if (likely(range_tree_remove_one(&d->view.tree, start, last))) {
 		*removed = 1;
 		kill_removed(s, d);
@@ -373,7 +374,8 @@ int space_unmap_later(struct space *s, uint32_t domain, uint64_t start, uint64_t
 
 	if (unlikely(s->unsettled != d))
 		space_settle(s);
-	if (likely(d && d->view.kind == VIEW_MAPPED && last >= start && !s->lost))
+	space_reap(s);
+	if (likely(d && d->view.kind == VIEW_MAPPED && last >= start))
 		m = take_out(s, d, start, last);
 	if (unlikely(!m))
 		return space_unmap(s, domain, start, last, &removed);
@@ -410,9 +412,38 @@ static struct viommu_mapping *reap(struct space *s, struct viommu_mapping *list,
 	return left;
 }
 
-void space_reap(struct space *s)
+/* All of them; costs nothing when none was let go since the last time. */
+static void reap_lost(struct space *s)
 {
-	s->lost = reap(s, s->lost, &s->lost_nr);
+	uint32_t lost_nr, seen_nr;
+
+	/* Pairs with context_released(): the hold is gone when we look. */
+	if (!load_relaxed(&s->let_go) || !exchange_full(&s->let_go, 0))
+		return;
+	s->lost = reap(s, s->lost, &lost_nr);
+	s->lost_seen = reap(s, s->lost_seen, &seen_nr);
+	s->lost_nr = lost_nr + seen_nr;
+}
+
+void space_reap_some(struct space *s)
+{
+	if (!s->lost) {
+		s->lost = s->lost_seen;
+		s->lost_seen = NULL;
+	}
+	for (unsigned i = 0; i < LOST_STEPS && s->lost; i++) {
+		struct viommu_mapping *m = s->lost;
+
+		s->lost = (struct viommu_mapping *)(uintptr_t)m->gpa;
+		/* Pairs with the release that drops a hold. */
+		if (load_acquire(&m->state) & MAPPING_HOLDS) {
+			m->gpa = (uint64_t)(uintptr_t)s->lost_seen;
+			s->lost_seen = m;
+		} else {
+			mapping_free(s, m);
+			s->lost_nr--;
+		}
+	}
 }
 
 static bool context_drained(const struct context *ctx)

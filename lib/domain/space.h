@@ -58,9 +58,11 @@ struct space {
 	uint32_t unsettled_nr;
 	struct space_counts counts;
 	/* Removed mappings that transfers still hold, linked through gpa:
-	 * those of the removal under way, and those nobody waits for. */
-	struct viommu_mapping *pending, *lost;
-	uint32_t lost_nr;
+	 * those of the removal under way, and those nobody waits for, which are
+	 * looked at in turn: `lost_seen` are those that were, this time round. */
+	struct viommu_mapping *pending, *lost, *lost_seen;
+	uint32_t lost_nr;    /* in both lists */
+	uint32_t let_go;     /* any thread: a removed mapping was let go */
 	struct list waiting; /* contexts whose holds a removal waits for */
 };
 
@@ -128,8 +130,15 @@ void context_exit_domain(struct context *ctx, struct domain *d);
 
 /* Has a removal wait for what the endpoint's contexts hold; they are revoked. */
 void endpoint_wait_holds(struct viommu_endpoint *ep);
-/* Frees lost mappings that were let go. */
-void space_reap(struct space *s);
+/* Looks at LOST_STEPS lost mappings, whatever their number, and frees those that
+ * were let go: each request does that much. */
+#define LOST_STEPS 8u
+void space_reap_some(struct space *s);
+static inline void space_reap(struct space *s)
+{
+	if (unlikely(s->lost_nr))
+		space_reap_some(s);
+}
 /* 0 or -EINPROGRESS. */
 int space_removal_result(struct space *s);
 

@@ -2,6 +2,8 @@
 /* Pages in use: what removals wait for, revocation, giving up, pushed mode. */
 #include "core_kit.h"
 
+#include "domain/space.h"
+
 #include "dma/dma_context.h"
 
 #define EP     8u
@@ -321,6 +323,55 @@ static void giving_up(void **state)
 	end();
 }
 
+#define LOST 100u
+
+/* Requests cost no more for what was given up: each looks at a few in turn. */
+static void many_lost(void **state)
+{
+	const struct space_config cfg = {
+		.granule = 4096, .input_last = UINT64_MAX, .max_mappings = LOST + 10};
+	struct viommu_hold hold[LOST];
+	struct iovec iov[LOST];
+	struct viommu_sg sg = {iov, 0, LOST, hold, 0, LOST, 0};
+	uint32_t left;
+
+	(void)state;
+	begin(&cfg); /* 9 mappings are there */
+	for (uint64_t i = 0; i < LOST; i++) {
+		uint64_t iova = 0x100000 + (i << 12);
+
+		assert_int_equal(space_map(k.space, DOMAIN, iova, iova + 0xfff,
+					   CORE_RAM_GPA + (i << 12), 3),
+				 0);
+		assert_int_equal(viommu_dma_get(dma, iova, 1, VIOMMU_READ, &sg), 0);
+	}
+	assert_int_equal(core_kit_unmap(&k, DOMAIN, 0x100000, UINT64_MAX), -EINPROGRESS);
+	space_give_up(k.space);
+	assert_int_equal(k.space->lost_nr, LOST);
+	/* batches are batches still */
+	assert_int_equal(space_unmap_later(k.space, DOMAIN, 0x1000, 0x1fff), 0);
+	assert_non_null(k.space->unsettled);
+	assert_int_equal(k.space->lost_nr, LOST);
+	space_settle(k.space);
+	viommu_dma_put(dma, &sg);
+	for (left = LOST; left > 40; left -= LOST_STEPS) {
+		assert_int_equal(k.space->lost_nr, left);
+		assert_int_equal(core_kit_unmap(&k, DOMAIN, 0, 0xfff), 0);
+	}
+	assert_int_equal(k.space->lost_nr, left);
+	assert_int_equal(space_detach(k.space, DOMAIN, EP), 0);
+	assert_int_equal(k.space->lost_nr, left - LOST_STEPS);
+	/* a MAP that would fail for them looks at all */
+	assert_int_equal(space_attach(k.space, DOMAIN, EP, false), 0);
+	left = k.space->lost_nr;
+	for (uint64_t i = 0; i <= LOST + 10 - left; i++)
+		assert_int_equal(space_map(k.space, DOMAIN, i << 12, (i << 12) + 0xfff,
+					   CORE_RAM_GPA, 3),
+				 0);
+	assert_int_equal(k.space->lost_nr, 0);
+	end();
+}
+
 static void giving_up_on_a_detach(void **state)
 {
 	(void)state;
@@ -479,6 +530,7 @@ int main(void)
 		cmocka_unit_test(detach_waits_for_the_endpoint_only),
 		cmocka_unit_test(attach_elsewhere_waits_for_old_holds),
 		cmocka_unit_test(giving_up),
+		cmocka_unit_test(many_lost),
 		cmocka_unit_test(giving_up_on_a_detach),
 		cmocka_unit_test(pushed_mode),
 		cmocka_unit_test(hold_limit),
