@@ -38,6 +38,7 @@ const char settings_help[] =
 "                        over: reach all memory, or none. Firmware that boots from\n"
 "                        a disk knows no IOMMU and hangs without (on)\n"
 "      packed=on|off     offer packed rings (on)\n"
+"      indirect=on|off   offer indirect descriptors (on)\n"
 "      queue-size=N      entries of the rings, up to 1024 (256)\n"
 "      max-mappings=N, max-domains=N   quotas (what the library allows)\n"
 "      fault-rate=N      fault events a second and endpoint (100)\n"

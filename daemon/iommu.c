@@ -91,7 +91,7 @@ static uint64_t get_features(void *opaque)
 	struct iommu *iommu = opaque;
 
 	return viommu_device_features(iommu->device) |
-	       1ull << VIOMMU_VIRTIO_F_RING_INDIRECT_DESC |
+	       (uint64_t)iommu->indirect << VIOMMU_VIRTIO_F_RING_INDIRECT_DESC |
 	       1ull << VIOMMU_VIRTIO_F_RING_EVENT_IDX;
 }
 
@@ -361,6 +361,7 @@ static int make_parts(struct iommu *iommu, const struct iommu_settings *settings
 {
 	int r = function_init(&iommu->function);
 
+	iommu->indirect = settings->indirect;
 	if (!r)
 		r = make_device(iommu, settings);
 	if (!r)

@@ -28,6 +28,7 @@ struct iommu {
 	struct viommu_dma *dma; /* for the rings; no IOMMU before them */
 	struct viommu_virtq queue[VIOMMU_QUEUES_NR];
 	bool enabled[VIOMMU_QUEUES_NR];
+	bool indirect;		   /* indirect descriptors are offered */
 	bool armed;		   /* the driver was asked to notify */
 	unsigned kicked;	   /* queues notified since the last turn, bits */
 	uint64_t parked_ns;	   /* when a request was found waiting; 0: none */

@@ -38,6 +38,7 @@ struct iommu_settings {
 	uint64_t granule;		    /* bytes, a power of two */
 	bool bypass;			    /* config.bypass at start and system reset */
 	bool packed;			    /* offer packed rings */
+	bool indirect;			    /* offer indirect descriptors */
 	uint32_t input_bits;		    /* width of an iova */
 	uint32_t queue_size;		    /* entries of the largest ring offered */
 	uint32_t max_mappings, max_domains; /* 0: the library's maximum */

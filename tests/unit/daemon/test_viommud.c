@@ -14,6 +14,7 @@
 #include "guest_kit.h"
 #include "limits.h"
 #include <viommu/proto.h>
+#include <viommu/virtio_pci.h>
 
 #include "test.h"
 
@@ -99,6 +100,42 @@ static void guards_memory(void **state)
 		viommud_number(&d, "{\"command\":\"stat\"}", "result.iommu.mappings"), 0);
 	guest_kill(&g);
 	end_well(&d, SIGTERM);
+}
+
+/* The features that the IOMMU offers (VIRTIO 1.4, "Common configuration"). */
+static uint64_t offered(struct guest *g)
+{
+	uint32_t word[2];
+
+	for (uint32_t i = 0; i < 2; i++) {
+		assert_int_equal(vfu_client_write(&g->iommu, 0, g->common, &i, 4), 0);
+		assert_true(vfu_client_read(&g->iommu, 0, g->common + 4, &word[i], 4) >=
+			    0);
+	}
+	return word[0] | (uint64_t)word[1] << 32;
+}
+
+static void rings_as_asked(void **state)
+{
+	static const char *const bare[] = {"--iommu",
+					   "bypass=off,packed=off,indirect=off",
+					   "--endpoint", "dmatest,id=dma,ep=0x28", NULL};
+	const uint64_t indirect = 1ull << VIOMMU_VIRTIO_F_RING_INDIRECT_DESC;
+	const uint64_t packed = 1ull << VIOMMU_VIRTIO_F_RING_PACKED;
+
+	(void)state;
+	for (unsigned i = 0; i < 2; i++) {
+		struct viommud d;
+		struct guest g;
+
+		viommud_start(&d, program, i ? bare : usual);
+		guest_start(&g, &d);
+		assert_int_equal(offered(&g) & (indirect | packed),
+				 i ? 0 : indirect | packed);
+		use(&g);
+		guest_kill(&g);
+		end_well(&d, SIGTERM);
+	}
 }
 
 /* Without a word from the old VMM a new one finds everything as at the start. */
@@ -567,12 +604,13 @@ static void behind_the_filter(void **state)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(guards_memory),      cmocka_unit_test(next_vm),
-		cmocka_unit_test(many_requests),      cmocka_unit_test(control),
-		cmocka_unit_test(files_are_passed),   cmocka_unit_test(memory_is_cut_off),
-		cmocka_unit_test(sealed_only),	      cmocka_unit_test(hot_plug),
-		cmocka_unit_test(ends_with_the_vm),   cmocka_unit_test(many_endpoints),
-		cmocka_unit_test(goes_before_others), cmocka_unit_test(behind_the_filter),
+		cmocka_unit_test(guards_memory),     cmocka_unit_test(rings_as_asked),
+		cmocka_unit_test(next_vm),	     cmocka_unit_test(many_requests),
+		cmocka_unit_test(control),	     cmocka_unit_test(files_are_passed),
+		cmocka_unit_test(memory_is_cut_off), cmocka_unit_test(sealed_only),
+		cmocka_unit_test(hot_plug),	     cmocka_unit_test(ends_with_the_vm),
+		cmocka_unit_test(many_endpoints),    cmocka_unit_test(goes_before_others),
+		cmocka_unit_test(behind_the_filter),
 	};
 
 	if (argc < 2)
