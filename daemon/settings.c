@@ -623,8 +623,8 @@ static bool set_defaults(struct settings *settings)
 			  .granule = 4096,
 			  .input_bits = 64,
 			  .packed = true,
-			  .indirect = true,
-			  .queue_size = 256,
+			  .indirect = false, /* a line less to fetch for a request */
+			  .queue_size = 512, /* of which one takes two */
 			  .fault_rate = 100,
 			  .hold_timeout_ms = 2000},
 	};

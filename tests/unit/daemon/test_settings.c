@@ -59,6 +59,9 @@ static void defaults(void **state)
 	assert_int_equal(s->iommu.granule, 4096);
 	assert_int_equal(s->iommu.input_bits, 64);
 	assert_true(s->iommu.bypass);
+	assert_true(s->iommu.packed);
+	assert_false(s->iommu.indirect);
+	assert_int_equal(s->iommu.queue_size, 512);
 	assert_int_equal(s->endpoints_nr, 0);
 	settings_free(s);
 }
@@ -69,7 +72,7 @@ static void command_line(void **state)
 		"--socket-dir /run/x --control=/run/x/c --threads 3 --poll-us 50 "
 		"--no-seccomp --log-level debug --exit-with-vm --socket-mode 660 "
 		"--iommu "
-		"id=mmu,granule=64k,bypass=off,input-bits=48,packed=off,indirect=off,"
+		"id=mmu,granule=64k,bypass=off,input-bits=48,packed=off,indirect=on,"
 		"poll-us=0 "
 		"--endpoint blk,id=disk0,ep=0x20,backend=null,size=1G "
 		"--endpoint dmatest,id=dma0,iommu=off",
@@ -89,7 +92,7 @@ static void command_line(void **state)
 	assert_int_equal(s->iommu.granule, 65536);
 	assert_false(s->iommu.bypass);
 	assert_false(s->iommu.packed);
-	assert_false(s->iommu.indirect);
+	assert_true(s->iommu.indirect);
 	assert_int_equal(s->iommu.input_bits, 48);
 	assert_int_equal(s->iommu.poll.max_us, 0);
 	assert_int_equal(s->endpoints_nr, 2);
