@@ -87,15 +87,98 @@ static void bypass_changes(void **state)
 	end();
 }
 
-static void device_and_endpoint_reset(void **state)
+static uint64_t misses(void)
+{
+	struct viommu_dma_stats stats;
+
+	viommu_dma_get_stats(dma, &stats);
+	return stats.misses;
+}
+
+/* One access, which must find this, with that many misses. */
+static void expect(uint64_t iova, int what, unsigned missed)
+{
+	uint64_t before = misses();
+
+	assert_int_equal(peek(iova), what);
+	assert_int_equal(misses() - before, missed);
+}
+
+/* The attachment stays, the cache does not: small, middle and large entries, and
+ * those of several mappings. */
+static void endpoint_reset(void **state)
+{
+	const uint64_t large = 1ull << 21, gpa = 1ull << 32;
+	uint8_t *memory = calloc(2, large);
+
+	(void)state;
+	begin();
+	memory[0] = 5;
+	assert_int_equal(viommu_mem_add(k.mem, gpa, 2 * large, memory, 0), 0);
+	assert_int_equal(space_map(k.space, DOMAIN, large, 2 * large - 1, gpa, 3), 0);
+	assert_int_equal(
+		space_map(k.space, DOMAIN, 0x2000, 0x2fff, CORE_RAM_GPA + 0x1000, 3), 0);
+	assert_int_equal(
+		space_map(k.space, DOMAIN, 0x10000, 0x1ffff, CORE_RAM_GPA + 0x10000, 3),
+		0);
+	for (unsigned round = 0; round < 2; round++) {
+		expect(0x1000, 1, 1);
+		expect(0x1000, 1, 0);
+		expect(0x10000, 0, 1);
+		expect(0x1f000, 0, 0); /* from the table of middle ones */
+		expect(large, 5, 1);
+		expect(2 * large - 1, 0, 0);
+		space_endpoint_reset(ep);
+	}
+	viommu_dma_destroy(dma);
+	assert_int_equal(viommu_mem_remove(k.mem, gpa, 2 * large), 0);
+	free(memory);
+	core_kit_done(&k);
+}
+
+/* The reset of an endpoint costs others nothing. */
+static void endpoint_reset_alone(void **state)
+{
+	struct viommu_endpoint *other;
+
+	(void)state;
+	begin();
+	other = core_kit_endpoint(&k, 9);
+	assert_int_equal(space_attach(k.space, DOMAIN, 9, false), 0);
+	expect(0x1000, 1, 1);
+	space_endpoint_reset(other);
+	expect(0x1000, 1, 0);
+	end();
+}
+
+static void device_reset(void **state)
 {
 	(void)state;
 	begin();
-	assert_int_equal(peek(0x1000), 1);
-	space_endpoint_reset(ep);
-	assert_int_equal(peek(0x1000), 1); /* the attachment stays */
+	expect(0x1000, 1, 1);
+	expect(0x1000, 1, 0);
 	assert_int_equal(space_reset(k.space), 0);
-	assert_int_equal(peek(0x1000), -EFAULT);
+	expect(0x1000, -EFAULT, 0);
+	assert_int_equal(k.fault.reason, VIRTIO_IOMMU_FAULT_R_DOMAIN);
+	/* The same domain, address and mapping object mean something else now. */
+	assert_int_equal(space_attach(k.space, DOMAIN, EP, false), 0);
+	expect(0x1000, -EFAULT, 0);
+	assert_int_equal(
+		space_map(k.space, DOMAIN, 0x1000, 0x1fff, CORE_RAM_GPA + 0x1000, 3), 0);
+	expect(0x1000, 2, 1);
+	end();
+}
+
+/* Bypass is not kept from the time before the reset, nor does it come with one. */
+static void device_reset_in_bypass(void **state)
+{
+	(void)state;
+	begin();
+	assert_int_equal(space_detach(k.space, DOMAIN, EP), 0);
+	assert_int_equal(space_attach(k.space, 2, EP, true), 0);
+	assert_int_equal(peek(CORE_RAM_GPA), 1);
+	assert_int_equal(space_reset(k.space), 0);
+	assert_int_equal(peek(CORE_RAM_GPA), -EFAULT);
 	end();
 }
 
@@ -248,7 +331,10 @@ int main(void)
 		cmocka_unit_test(unmap_and_map_again),
 		cmocka_unit_test(detach_and_move),
 		cmocka_unit_test(bypass_changes),
-		cmocka_unit_test(device_and_endpoint_reset),
+		cmocka_unit_test(endpoint_reset),
+		cmocka_unit_test(endpoint_reset_alone),
+		cmocka_unit_test(device_reset),
+		cmocka_unit_test(device_reset_in_bypass),
 		cmocka_unit_test(memory_moves),
 		cmocka_unit_test(unmap_leaves_the_rest_cached),
 		cmocka_unit_test(large_mappings_are_cached_whole),
