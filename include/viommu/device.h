@@ -123,7 +123,9 @@ VIOMMU_API int viommu_device_set_queue(struct viommu_device *dev, unsigned queue
 
 /*
  * Handles up to `budget` requests in ring order and reports recorded faults.
- * All replies of a call are published at once.
+ * All replies of a call are published at once. Memory for what the next 64 requests
+ * map is taken from the allocator after that, so that no request waits for it; when
+ * there is none, a MAP tries again, and is answered NOMEM if there still is none.
  *
  * An UNMAP, DETACH or ATTACH that takes away pages (of bypass: all pages) that
  * a transfer holds parks the queue. When hold_timeout_ms has gone by since, it
@@ -141,6 +143,7 @@ VIOMMU_API unsigned viommu_device_process(struct viommu_device *dev, unsigned bu
  * standard asks). -EINPROGRESS: parked; the buffers must stay, call again with
  * the same arguments after wake() (or in 1 ms: a time-out wakes nobody). -EBUSY:
  * another request is parked. -E2BIG: more than VIOMMU_VIRTQ_CHAIN_MAX buffers.
+ * To keep the allocator out of MAPs, call viommu_device_process() after 64 of them.
  */
 VIOMMU_API int viommu_device_request(struct viommu_device *dev, const struct iovec *in,
 				     unsigned in_nr, const struct iovec *out,

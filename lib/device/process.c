@@ -157,6 +157,8 @@ unsigned viommu_device_process(struct viommu_device *dev, unsigned budget)
 		work |= serve_requests(dev, budget);
 	if (dev->queue[VIOMMU_QUEUE_EVENT])
 		work |= serve_events(dev, budget);
+	/* Nobody waits now: the replies are out. Tried again by each call. */
+	(void)space_refill(dev->space);
 	if (dev->parked.phase != PARK_NONE)
 		work |= VIOMMU_WORK_PARKED;
 	return work;

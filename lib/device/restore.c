@@ -230,6 +230,7 @@ int viommu_device_restore(struct viommu_device *dev, const void *buf, size_t len
 		viommu_device_system_reset(dev);
 		return error;
 	}
+	(void)space_refill(dev->space); /* as after requests */
 	apply_head(&r);
 	return 0;
 }

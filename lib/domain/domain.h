@@ -92,6 +92,14 @@ int space_unmap(struct space *s, uint32_t domain, uint64_t start, uint64_t last,
 int space_unmap_later(struct space *s, uint32_t domain, uint64_t start, uint64_t last);
 void space_settle(struct space *s);
 
+/*
+ * Memory for the next SPACE_RESERVE MAPs, whatever they are: the allocator is called
+ * here, between requests, and not by them. When it has none the requests get by with
+ * what is left, then ask it themselves: -ENOMEM comes no sooner. 0, -ENOMEM.
+ */
+#define SPACE_RESERVE 64u
+int space_refill(struct space *s);
+
 /* All domains and attachments gone, endpoints stay. As the removals above. */
 int space_reset(struct space *s);
 

@@ -43,7 +43,8 @@ static void tell_map(const struct domain *d, uint64_t start, uint64_t last, uint
 
 static void reap_lost(struct space *s);
 
-/* Memory for one mapping, in the quota. Nothing changes but the pools' size. */
+/* Memory for one mapping, in the quota. Nothing changes but the pools' size; that too
+ * only when space_refill() could not or was not called. */
 static int reserve(struct space *s)
 {
 	int rc;

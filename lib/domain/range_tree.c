@@ -27,6 +27,15 @@ int range_pools_reserve_slow(struct range_pools *p)
 		  : pool_reserve(&p->inner, RANGE_INSERT_INNERS + RANGE_REMOVE_INNERS);
 }
 
+int range_pools_refill(struct range_pools *p, uint32_t nr)
+{
+	int leaf = pool_reserve(&p->leaf, RANGE_INSERT_LEAVES * nr);
+	int inner = pool_reserve(&p->inner, RANGE_INSERT_INNERS + RANGE_REMOVE_INNERS +
+						    RANGE_SERIES_INNERS * nr);
+
+	return leaf ? leaf : inner;
+}
+
 unsigned leaf_rank_slow(const struct range_leaf *leaf, uint64_t order, uint64_t x)
 {
 	unsigned rank = 0;

@@ -79,6 +79,9 @@ void range_pools_init(struct range_pools *p, const struct viommu_alloc *alloc);
 void range_pools_destroy(struct range_pools *p);
 /* Makes sure that one insertion and the removal after it cannot fail. 0, -ENOMEM. */
 int range_pools_reserve_slow(struct range_pools *p);
+/* Makes sure that nr insertions, though nothing is settled meanwhile, and the removal
+ * after each find their nodes. 0, -ENOMEM: not all, or none, is there. */
+int range_pools_refill(struct range_pools *p, uint32_t nr);
 
 /* ---- readers: inside a section, or the writer ---- */
 
@@ -141,6 +144,11 @@ static inline void range_tree_settle(struct range_tree *t)
 #define RANGE_INSERT_INNERS (2u * RANGE_LEVELS_MAX + 1u)
 /* Nodes one removal must have: a copy on each level of both of its borders. */
 #define RANGE_REMOVE_INNERS (2u * RANGE_LEVELS_MAX)
+
+/* Inner nodes that each of many insertions takes, beside the above: nearly full
+ * nodes above each of the leaves that are split. A tree can be built that takes one
+ * more, here and there. */
+#define RANGE_SERIES_INNERS 6u
 
 static inline int range_pools_reserve(struct range_pools *p)
 {

@@ -26,6 +26,7 @@ int space_create(const struct space_config *cfg, const struct space_ops *ops,
 		 const struct viommu_log *log, struct space **out)
 {
 	struct space *s;
+	int rc;
 
 	if (!config_valid(cfg))
 		return err(EINVAL, "granule, input range or quota");
@@ -48,8 +49,21 @@ int space_create(const struct space_config *cfg, const struct space_ops *ops,
 	s->domains.pools = &s->nodes;
 	s->endpoints.pools = &s->nodes;
 	list_init(&s->waiting);
+	rc = space_refill(s);
+	if (rc) {
+		space_destroy(s);
+		return rc;
+	}
 	*out = s;
 	return 0;
+}
+
+int space_refill(struct space *s)
+{
+	int mappings = pool_reserve(&s->mappings, SPACE_RESERVE);
+	int nodes = range_pools_refill(&s->nodes, SPACE_RESERVE);
+
+	return mappings ? mappings : nodes;
 }
 
 void space_destroy(struct space *s)

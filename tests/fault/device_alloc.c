@@ -153,7 +153,7 @@ static void map_sweep(void **state)
 						     .start = i << 13,
 						     .last = (i << 13) + 0xfff,
 						     .flags = VIRTIO_IOMMU_MAP_F_READ});
-	assert_true(failed_nr > 1);
+	assert_true(failed_nr);
 	device_kit_done(&kit);
 }
 

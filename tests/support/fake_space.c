@@ -151,6 +151,12 @@ void space_settle(struct space *s)
 	(void)s;
 }
 
+int space_refill(struct space *s)
+{
+	(void)s;
+	return 0;
+}
+
 int space_reset(struct space *s)
 {
 	s->resets++;

@@ -28,6 +28,8 @@ static void *count_alloc(void *opaque, size_t len, size_t align)
 	struct block *b;
 
 	ta->calls++;
+	if (ta->watch)
+		ta->watch(ta->watcher);
 	if (ta->fail_nth &&
 	    (ta->calls == ta->fail_nth || (ta->fail_after && ta->calls > ta->fail_nth)))
 		return NULL;

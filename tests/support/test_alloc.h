@@ -9,11 +9,13 @@
 #include <viommu/base.h>
 
 struct test_alloc {
-	unsigned long calls;	/* of alloc, since fail_nth was set */
-	unsigned long fail_nth; /* 1: the next call fails; 0: none does */
-	bool fail_after;	/* and all later ones fail too */
-	unsigned long live;	/* allocations not freed */
-	size_t live_len;	/* their bytes */
+	unsigned long calls;	     /* of alloc, since fail_nth was set */
+	unsigned long fail_nth;	     /* 1: the next call fails; 0: none does */
+	bool fail_after;	     /* and all later ones fail too */
+	unsigned long live;	     /* allocations not freed */
+	size_t live_len;	     /* their bytes */
+	void (*watch)(void *opaque); /* told of each call of alloc; may be NULL */
+	void *watcher;		     /* its opaque */
 	struct viommu_alloc ops;
 };
 
