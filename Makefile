@@ -40,9 +40,10 @@ bench-guest: release
 fuzz: setup
 	@tools/fuzz $(FUZZ_SECONDS)
 
-## make soak         the stale-translation hunt for SOAK_SECONDS
+## make soak         the hunts for stale translations for SOAK_SECONDS
 soak: release
-	@$(BUILD)/release/tests/model/soak_stale $(SOAK_SECONDS)
+	@$(BUILD)/release/tests/model/soak_stale $$(($(SOAK_SECONDS) / 2))
+	@$(BUILD)/release/tests/model/soak_ring $$(($(SOAK_SECONDS) / 2))
 
 ## make lint         layering, headers, symbols, globals, style, formatting
 lint: setup
