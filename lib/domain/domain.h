@@ -46,7 +46,8 @@ int space_create(const struct space_config *cfg, const struct space_ops *ops,
 		 const struct viommu_log *log, struct space **out);
 void space_destroy(struct space *s);
 
-/* Bypass of unattached endpoints. Accesses of the old kind have ended on return. */
+/* Bypass of unattached endpoints. No section of the old kind is open on return;
+ * transfers that hold pages go on until they let go. */
 void space_set_bypass(struct space *s, bool bypass);
 bool space_get_bypass(const struct space *s);
 
