@@ -245,4 +245,5 @@ const struct candidate candidate_copied = {
 	{"copied", create, destroy, map, unmap, lookup, bytes},
 	map_range,
 	unmap_range,
-	ANY_NUMBER};
+	ANY_NUMBER,
+	UINT64_MAX};

@@ -76,4 +76,5 @@ const struct candidate candidate_order = {
 	{"order", create, destroy, map, unmap, lookup, bytes},
 	map_range,
 	unmap_range,
-	ANY_NUMBER};
+	ANY_NUMBER,
+	UINT64_MAX};

@@ -142,4 +142,5 @@ const struct candidate candidate_radix = {
 	{"radix", create, destroy, map, unmap, lookup, bytes},
 	map_range,
 	unmap_range,
-	{~0u, ~0u, 70000}};
+	{~0u, ~0u, 70000},
+	(1ull << 48) - 1};

@@ -9,6 +9,7 @@ struct candidate {
 	void (*map_range)(void *t, uint64_t start, uint64_t last);
 	void (*unmap_range)(void *t, uint64_t start, uint64_t last);
 	unsigned most[PATTERNS_NR]; /* mappings that fit a machine of 8 GiB */
+	uint64_t highest;	    /* address it can map */
 };
 
 #define ANY_NUMBER                                                                       \

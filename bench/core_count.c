@@ -14,6 +14,7 @@
 #define MAPPINGS     65536u
 #define MAPPINGS_MAX (1u << 20)
 #define SPARE	     65536u /* COUNT at most */
+#define PAIR_PAGES   4096u
 /* Where there is no cloning there is nothing to switch off. */
 #if __has_attribute(noclone)
 #define noinline __attribute__((noinline, noclone))
@@ -50,13 +51,13 @@ static noinline void run_unmap(struct bench *b, unsigned nr)
 			    &removed);
 }
 
-/* One map and unmap each, of a page beside the mapped ones. */
+/* One map and unmap each, of pages beside the mapped ones: as many as bench_core's. */
 static noinline void run_pair(struct bench *b, unsigned nr)
 {
 	unsigned removed;
 
 	for (unsigned i = 0; i < nr; i++) {
-		uint64_t iova = b->page[b->mappings_nr + i];
+		uint64_t iova = b->page[b->mappings_nr + i % PAIR_PAGES];
 
 		if (map_page(b, iova, 0) ||
 		    space_unmap(b->rig.space, CORE_DOMAIN, iova, iova + 4095, &removed))

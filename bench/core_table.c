@@ -43,7 +43,8 @@ static double lookups(const struct table *t, void *table, const uint64_t *page,
 {
 	uint64_t sum = 0, start = cpu_ns();
 
-	/* a step that visits all of them in no order the prefetcher knows */
+	/* OPS of them (all, if there are fewer), the same in each round; the pages
+	 * are in random order, and so are the steps: no prefetcher knows them */
 	for (unsigned i = 0; i < OPS; i++)
 		sum += t->lookup(table, page[(i * 40503u) % nr] + (i & 0xff8));
 	keep(sum);
