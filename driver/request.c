@@ -14,6 +14,10 @@
 #define EARLY_NR 4u
 /* Spins between two looks at the clock. */
 #define SPINS_PER_CLOCK 64u
+/* What a reply holds before the device writes it: no device means it. Without
+ * it the OK of an earlier request in the same place could be taken for an answer
+ * to a request that the device has not looked at. */
+#define STATUS_NONE 0xffu
 
 bool drv_wait_turn(const struct viommu_drv *drv, struct drv_wait *wait)
 {
@@ -25,14 +29,6 @@ bool drv_wait_turn(const struct viommu_drv *drv, struct drv_wait *wait)
 		return false;
 	}
 	return drv_now(drv) >= wait->deadline;
-}
-
-/* A status that the standard does not define is nonsense as any other. */
-static int status_error(uint8_t status)
-{
-	int error = proto_status_to_errno(status);
-
-	return error == -EPROTO ? err(EIO, "no such status") : error;
 }
 
 int drv_reqq_init(struct drv_reqq *rq, struct viommu_drv *drv, uint16_t index)
@@ -144,22 +140,36 @@ void drv_reqq_quarantine(struct drv_reqq *rq, int error)
 	drv_unlock(rq->drv, &rq->lock, state);
 }
 
+/* 0 or what the device says; -EPROTO: no reply looks like this. */
+static int reply_error(const struct drv_request *req, uint32_t len)
+{
+	/* VIRTIO 1.4, IOMMU device, operations: so a request is refused. */
+	if (!len)
+		return err(EIO, "the device has no answer to this request");
+	if (len != req->writable_len)
+		return err(EPROTO, "the reply ends before its status");
+	/* The device can change the status at any time: one fetch. The ring's
+	 * acquire of the used entry comes before it. */
+	return proto_status_to_errno(load_relaxed(req->status));
+}
+
 /* Lock held. Ends one request by what its reply says. */
 static void reap_one(struct drv_reqq *rq, const struct drvq_used *used)
 {
 	struct drv_request *req = used->cookie;
-	int error;
+	int error = reply_error(req, used->len);
 
-	/* The device can change the status at any time: one fetch. The ring's
-	 * acquire of the used entry comes before it. */
-	if (used->len == req->writable_len)
-		error = status_error(load_relaxed(req->status));
-	else
-		error = err(EIO, "the reply does not reach the status");
 	if (error)
 		drv_count(&rq->failed, 1);
-	finish(req, error);
-	put_request(rq, req);
+	if (error != -EPROTO) {
+		finish(req, error);
+		put_request(rq, req);
+		return;
+	}
+	/* It stays out: a device that gave it back too early may still use it.
+	 * First, so that the batch tells its range. */
+	finish(req, err(EIO, "the reply was never written, or makes no sense"));
+	quarantine(rq, -EIO);
 }
 
 /* Takes all replies that are there. true: there were some. */
@@ -247,6 +257,7 @@ void drv_reqq_post(struct drv_reqq *rq, struct drv_request *req, uint32_t readab
 	};
 	uintptr_t state;
 
+	wire->tail = (struct virtio_iommu_req_tail){.status = STATUS_NONE};
 	req->status = &wire->tail.status;
 	state = drv_lock(rq->drv, &rq->lock);
 	add(rq, req, bufs, batch);
@@ -340,6 +351,8 @@ int drv_reqq_probe(struct drv_reqq *rq, uint32_t readable_len, uint32_t writable
 	struct viommu_drv_batch batch = VIOMMU_DRV_BATCH_INIT;
 	struct drvq_buf bufs[2] = {{drv->probe_pa, readable_len},
 				   {drv->probe_pa + readable_len, writable_len}};
+	uint8_t *status = (uint8_t *)drv->probe + readable_len + writable_len -
+			  sizeof(struct virtio_iommu_req_tail);
 	struct drv_request *req;
 	uintptr_t state;
 	int r;
@@ -353,8 +366,8 @@ int drv_reqq_probe(struct drv_reqq *rq, uint32_t readable_len, uint32_t writable
 		return r;
 	req->start = 0;
 	req->last = 0;
-	req->status = (const uint8_t *)drv->probe + readable_len + writable_len -
-		      sizeof(struct virtio_iommu_req_tail);
+	*status = STATUS_NONE;
+	req->status = status;
 	state = drv_lock(drv, &rq->lock);
 	add(rq, req, bufs, &batch);
 	drv_unlock(drv, &rq->lock, state);

@@ -469,8 +469,31 @@ static void put_reply(struct peer *peer, const struct viommu_virtq_buf *buf,
 	memcpy(out + props + 1, reply->reserved, 3);
 }
 
-static void serve(struct peer *peer, struct viommu_virtq *vq,
-		  const struct viommu_chain *chain, const struct viommu_virtq_buf *bufs)
+/* As often as the device likes: the ring's own count is made to agree. */
+static void push(struct peer *peer, unsigned queue, uint16_t id, uint16_t slots,
+		 uint32_t len)
+{
+	const struct viommu_chain chain = {.id = id, .ring_slots = slots};
+	struct viommu_virtq *vq = &peer->vq[queue];
+
+	if (vq->in_flight < slots)
+		vq->in_flight = slots;
+	assert_int_equal(viommu_virtq_push(vq, &chain, len), 0);
+	peer->last_id[queue] = id;
+}
+
+void peer_give_back(struct peer *peer, unsigned queue, uint16_t id, uint32_t len)
+{
+	pthread_mutex_lock(&peer->device_lock);
+	viommu_virtq_begin(&peer->vq[queue]);
+	/* A request takes two entries of a packed ring. */
+	push(peer, queue, id, peer->accepted & PACKED ? 2 : 1, len);
+	viommu_virtq_publish(&peer->vq[queue]);
+	pthread_mutex_unlock(&peer->device_lock);
+}
+
+static void serve(struct peer *peer, unsigned queue, const struct viommu_chain *chain,
+		  const struct viommu_virtq_buf *bufs)
 {
 	struct peer_request req;
 	struct peer_reply reply = {0};
@@ -486,8 +509,12 @@ static void serve(struct peer *peer, struct viommu_virtq *vq,
 		peer->script(peer, &req, &reply);
 	if (reply.drop)
 		return;
-	put_reply(peer, &bufs[chain->readable_nr], &req, &reply);
-	assert_int_equal(viommu_virtq_push(vq, chain, reply.used), 0);
+	if (!reply.untouched)
+		put_reply(peer, &bufs[chain->readable_nr], &req, &reply);
+	if (!reply.other_id)
+		reply.id = chain->id;
+	for (unsigned times = 0; times < (reply.twice ? 2 : 1); times++)
+		push(peer, queue, reply.id, chain->ring_slots, reply.used);
 }
 
 static void work_queue(struct peer *peer, unsigned index)
@@ -502,7 +529,7 @@ static void work_queue(struct peer *peer, unsigned index)
 	viommu_virtq_begin(vq);
 	while ((!peer->answer_limit || done++ < peer->answer_limit) &&
 	       viommu_virtq_pop(vq, &chain, bufs, 8) == 1)
-		serve(peer, vq, &chain, bufs);
+		serve(peer, index, &chain, bufs);
 	viommu_virtq_publish(vq);
 	/* What came meanwhile is found when the driver waits. */
 	(void)viommu_virtq_enable_notify(vq);

@@ -42,6 +42,10 @@ struct peer_reply {
 	uint8_t reserved[3]; /* of the tail */
 	uint32_t used;	     /* length to report */
 	bool drop;	     /* never answer */
+	bool untouched;	     /* answer without writing a byte */
+	bool twice;	     /* give it back a second time */
+	bool other_id;	     /* give `id` back instead of its own */
+	uint16_t id;
 };
 
 struct peer_mapping {
@@ -67,6 +71,7 @@ struct peer {
 	struct viommu_drv_queue_setup setup[PEER_QUEUES];
 	bool ready[PEER_QUEUES];
 	struct viommu_virtq vq[PEER_QUEUES];
+	uint16_t last_id[PEER_QUEUES]; /* given back last */
 	uint8_t props[PEER_PROPS_LEN]; /* of every endpoint */
 	bool unknown_endpoints;	       /* PROBE and ATTACH: NOENT */
 	bool cannot_move;	       /* ATTACH of an attached endpoint: UNSUPP */
@@ -130,6 +135,8 @@ struct peer *peer_create_started(void);
 
 /* A turn of the device. */
 void peer_work(struct peer *peer);
+/* Gives an id back, whether it is out or not. */
+void peer_give_back(struct peer *peer, unsigned queue, uint16_t id, uint32_t len);
 /* Fires what is due. */
 void peer_run_timers(struct peer *peer);
 /* Puts bytes into the event queue; false: no buffer. len: the length reported. */
