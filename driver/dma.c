@@ -344,7 +344,7 @@ static enum viommu_drv_mode start_mode(struct viommu_drv_domain *domain,
 	if (mode == VIOMMU_DRV_STRICT || domain->bypass || domain->untrusted_nr ||
 	    !drv->platform.timer_arm)
 		return VIOMMU_DRV_STRICT;
-	domain->dma.flush_ns = ns ? ns : mode_default[mode].ns;
+	store_relaxed(&domain->dma.flush_ns, ns ? ns : mode_default[mode].ns);
 	if (drv_flush_start(domain, queues,
 			    entries ? entries : mode_default[mode].entries))
 		return VIOMMU_DRV_STRICT;

@@ -21,6 +21,9 @@ struct drv_flush {
 	uint32_t full;		 /* entries that start a flush */
 	uint32_t taken;		 /* the oldest ones, which are being flushed */
 	bool flushing, accepting;
+	bool again;	    /* whoever flushes does so once more */
+	uint64_t failures;  /* flushes that failed, and */
+	int error;	    /* the last one's */
 	uint64_t oldest_ns; /* when the first one behind `taken` came */
 	uint64_t flushes, flushed, requests, window_ns; /* counters */
 };
@@ -30,7 +33,7 @@ struct drv_dma {
 	enum viommu_drv_mode mode; /* atomic; written by control calls */
 	bool sync_map;
 	struct drv_flush *queues; /* one a CPU; the single mode uses the first */
-	uint64_t flush_ns;
+	uint64_t flush_ns;	  /* atomic */
 	struct viommu_drv_timer timer;
 	uint32_t armed;		     /* atomic; 1: the timer will call */
 	uint64_t fallback;	     /* atomic: lazy unmaps that were done strictly */

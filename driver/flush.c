@@ -128,77 +128,102 @@ static int flush_entries(struct viommu_drv_domain *domain, struct drv_flush_entr
 	return r;
 }
 
-/* Lock held. Claims what is in the queue for one flush. */
-static void claim(struct drv_flush *q)
+/* What to do while another thread flushes the queue. */
+enum busy {
+	WAIT,	   /* for its end, which comes: its waits are bounded */
+	LEAVE,	   /* the queue to it; what came since stays there */
+	HAND_OVER, /* what came since: it flushes once more. Never waits */
+};
+
+/* Lock held. What is in the queue becomes this flush's; its requests are left to
+ * be counted. */
+struct claim {
+	uint32_t head, nr;
+	uint64_t since_ns, requests;
+};
+static struct claim claim(struct drv_flush *q)
 {
 	q->taken = q->nr;
-	q->flushing = true;
+	q->again = false;
+	return (struct claim){.head = q->head, .nr = q->nr, .since_ns = q->oldest_ns};
 }
 
 /* Lock held. The claimed entries are dealt with. */
 static void release(struct viommu_drv_domain *domain, struct drv_flush *q,
-		    uint64_t since_ns, uint64_t requests)
+		    const struct claim *c, int error)
 {
-	uint64_t window = drv_now(domain->drv) - since_ns;
+	uint64_t window = drv_now(domain->drv) - c->since_ns;
 
-	q->head = (q->head + q->taken) % q->size;
-	q->nr -= q->taken;
+	q->head = (q->head + c->nr) % q->size;
+	q->nr -= c->nr;
 	q->flushes++;
-	q->flushed += q->taken;
-	q->requests += requests;
+	q->flushed += c->nr;
+	q->requests += c->requests;
 	if (window > q->window_ns)
 		q->window_ns = window;
+	if (error) {
+		q->failures++;
+		q->error = error;
+	}
 	q->taken = 0;
-	q->flushing = false;
 }
 
-/* 0, the first failure, or -EAGAIN: somebody else is flushing, and !wait. */
-static int flush_queue(struct viommu_drv_domain *domain, struct drv_flush *q, bool wait)
+/* Claimed entries are this thread's alone: no lock. */
+static int flush_claim(struct viommu_drv_domain *domain, struct drv_flush *q,
+		       struct claim *c)
 {
-	const struct viommu_drv *drv = domain->drv;
-	uintptr_t state = drv_lock(drv, &q->lock);
-	uint32_t first, nr;
-	uint64_t since, requests = 0;
-	int r, more;
+	uint32_t first = q->size - c->head < c->nr ? q->size - c->head : c->nr;
+	int r = flush_entries(domain, q->entries + c->head, first, &c->requests);
+	int more = flush_entries(domain, q->entries, c->nr - first, &c->requests);
 
-	/* Ends with the other's flush, whose waits are bounded. */
-	for (unsigned spins = 0; q->flushing; spins++) {
-		drv_unlock(drv, &q->lock, state);
-		if (!wait)
-			return err(EAGAIN, "another thread flushes this queue");
-		drv_relax(drv, spins);
-		state = drv_lock(drv, &q->lock);
-	}
-	nr = q->nr;
-	if (!nr) {
-		drv_unlock(drv, &q->lock, state);
-		return 0;
-	}
-	claim(q);
-	since = q->oldest_ns;
-	first = q->size - q->head < nr ? q->size - q->head : nr;
-	drv_unlock(drv, &q->lock, state);
-
-	/* Claimed entries are this thread's alone. */
-	r = flush_entries(domain, q->entries + q->head, first, &requests);
-	more = flush_entries(domain, q->entries, nr - first, &requests);
-
-	state = drv_lock(drv, &q->lock);
-	release(domain, q, since, requests);
-	drv_unlock(drv, &q->lock, state);
 	return r ? r : more;
 }
 
-static int flush_all(struct viommu_drv_domain *domain, bool wait)
+/* 0, or a failure of this flush or of one that was waited for. */
+static int flush_queue(struct viommu_drv_domain *domain, struct drv_flush *q,
+		       enum busy busy)
+{
+	const struct viommu_drv *drv = domain->drv;
+	uintptr_t state = drv_lock(drv, &q->lock);
+	uint64_t failures = q->failures;
+	bool more = true;
+	int r;
+
+	for (unsigned spins = 0; q->flushing; spins++) {
+		q->again |= busy == HAND_OVER;
+		drv_unlock(drv, &q->lock, state);
+		if (busy != WAIT)
+			return 0;
+		drv_relax(drv, spins);
+		state = drv_lock(drv, &q->lock);
+	}
+	/* Again only if asked meanwhile: once for each call of a timer. */
+	while (more && q->nr) {
+		struct claim c = claim(q);
+
+		q->flushing = true;
+		drv_unlock(drv, &q->lock, state);
+		r = flush_claim(domain, q, &c);
+		state = drv_lock(drv, &q->lock);
+		release(domain, q, &c, r);
+		q->flushing = false;
+		more = q->again;
+	}
+	r = q->failures == failures ? 0 : q->error;
+	drv_unlock(drv, &q->lock, state);
+	return r;
+}
+
+static int flush_all(struct viommu_drv_domain *domain, enum busy busy)
 {
 	int r = 0;
 
 	if (!domain->dma.queues)
 		return 0;
 	for (unsigned i = 0; i < domain->drv->platform.cpus_nr; i++) {
-		int one = flush_queue(domain, &domain->dma.queues[i], wait);
+		int one = flush_queue(domain, &domain->dma.queues[i], busy);
 
-		if (one && (!r || r == -EAGAIN))
+		if (!r)
 			r = one;
 	}
 	return r;
@@ -206,22 +231,10 @@ static int flush_all(struct viommu_drv_domain *domain, bool wait)
 
 int viommu_drv_dma_flush(struct viommu_drv_domain *domain)
 {
-	return flush_all(domain, true);
+	return flush_all(domain, WAIT);
 }
 
 /* ---- the timer ---- */
-
-/* 0, or negative: there is no timer. */
-static int arm(struct viommu_drv_domain *domain, uint64_t delay_ns)
-{
-	const struct viommu_drv *drv = domain->drv;
-	int r = drv->platform.timer_arm(drv->platform_opaque, &domain->dma.timer,
-					delay_ns);
-
-	if (r < 0)
-		store_relaxed(&domain->dma.armed, 0u);
-	return r;
-}
 
 void viommu_drv_timer(struct viommu_drv_timer *timer)
 {
@@ -233,10 +246,21 @@ void viommu_drv_timer(struct viommu_drv_timer *timer)
 	 * timer unarmed. Pairs with the exchange in push(), which happens under
 	 * the queue's lock; the lock orders the two. */
 	(void)exchange_full(&dma->armed, 0u);
-	/* May interrupt a thread that is flushing, so it must not wait for it:
-	 * what came since is flushed a little later. */
-	if (flush_all(domain, false) == -EAGAIN && !exchange_full(&dma->armed, 1u))
-		(void)arm(domain, dma->flush_ns / 4 + 1);
+	/* May interrupt a thread that is flushing, so it must not wait for it.
+	 * Failures are told by flush_failed. */
+	(void)flush_all(domain, HAND_OVER);
+}
+
+/* There is no timer. Other CPUs have left entries since this one said it would
+ * arm it, and count on that. 0, or the failure of the own queue's flush. */
+static int without_timer(struct viommu_drv_domain *domain, struct drv_flush *own)
+{
+	/* Ordered before the look at the queues by their locks: who adds to a
+	 * queue after that sees it and tries to arm the timer itself. */
+	store_relaxed(&domain->dma.armed, 0u);
+	add_relaxed(&domain->dma.fallback, 1);
+	(void)flush_all(domain, HAND_OVER);
+	return flush_queue(domain, own, WAIT);
 }
 
 /* ---- adding ---- */
@@ -279,18 +303,16 @@ int drv_flush_add(struct viommu_drv_domain *domain, uint64_t start, uint64_t las
 	struct drv_flush *q = choose_queue(domain);
 	uintptr_t state = drv_lock(drv, &q->lock);
 	unsigned todo = push(domain, q, start, last);
-	int r = 0;
 
 	drv_unlock(drv, &q->lock, state);
 	if (todo & PUSH_REFUSED)
 		return 1;
-	if (todo & PUSH_ARM && arm(domain, domain->dma.flush_ns) < 0) {
-		add_relaxed(&domain->dma.fallback, 1);
-		return flush_queue(domain, q, true);
-	}
-	if (todo & PUSH_FULL)
-		r = flush_queue(domain, q, false);
-	return r == -EAGAIN ? 0 : r;
+	/* Relaxed: a mode that changes meanwhile drains, whatever the time was. */
+	if (todo & PUSH_ARM &&
+	    drv->platform.timer_arm(drv->platform_opaque, &domain->dma.timer,
+				    load_relaxed(&domain->dma.flush_ns)) < 0)
+		return without_timer(domain, q);
+	return todo & PUSH_FULL ? flush_queue(domain, q, LEAVE) : 0;
 }
 
 /* ---- starting and stopping; control ---- */
@@ -339,7 +361,7 @@ int drv_flush_stop(struct viommu_drv_domain *domain)
 		dma->queues[i].accepting = false;
 		drv_unlock(drv, &dma->queues[i].lock, state);
 	}
-	r = flush_all(domain, true);
+	r = flush_all(domain, WAIT);
 	if (drv->platform.timer_arm)
 		drv->platform.timer_cancel(drv->platform_opaque, &dma->timer);
 	store_relaxed(&dma->armed, 0u);

@@ -450,7 +450,9 @@ int viommu_drv_dma_free(struct viommu_drv_endpoint *ep, void *p, size_t len,
 			uint64_t iova);
 
 /* Empties all flush queues of the domain: on return with 0, whatever was
- * unmapped before the call cannot be reached. Data; waits. */
+ * unmapped before the call cannot be reached, but for what flush_failed told
+ * before it. Data; waits, also for flushes of other threads: not where it may
+ * have interrupted one. */
 int viommu_drv_dma_flush(struct viommu_drv_domain *domain);
 
 /*

@@ -113,7 +113,7 @@ static uint64_t peer_now(void *opaque)
 	struct timespec now;
 
 	if (!peer->real_clock)
-		return peer->now_ns += peer->tick_ns;
+		return __atomic_add_fetch(&peer->now_ns, peer->tick_ns, __ATOMIC_RELAXED);
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
@@ -423,6 +423,9 @@ static uint8_t answer(struct peer *peer, const struct peer_request *req)
 	if (req->type < 1 || req->type > 5 || req->in_len != in_len[req->type] ||
 	    req->bytes[1] || req->bytes[2] || req->bytes[3])
 		return peer->wrong++, VIRTIO_IOMMU_S_INVAL;
+	if (peer->blind &&
+	    (req->type == VIRTIO_IOMMU_T_MAP || req->type == VIRTIO_IOMMU_T_UNMAP))
+		return VIRTIO_IOMMU_S_OK;
 	switch (req->type) {
 	case VIRTIO_IOMMU_T_ATTACH:
 		return answer_attach(peer, (const void *)req->bytes);
@@ -517,19 +520,39 @@ static void serve(struct peer *peer, unsigned queue, const struct viommu_chain *
 		push(peer, queue, reply.id, chain->ring_slots, reply.used);
 }
 
+/* Requests that a device works on at a time. */
+#define PEER_TAKEN 16u
+#define PEER_BUFS  8u
+struct taken {
+	struct viommu_chain chain;
+	struct viommu_virtq_buf bufs[PEER_BUFS];
+};
+
 static void work_queue(struct peer *peer, unsigned index)
 {
 	struct viommu_virtq *vq = &peer->vq[index];
-	struct viommu_virtq_buf bufs[8];
-	struct viommu_chain chain;
-	unsigned done = 0;
+	unsigned done = 0, taken;
 
 	if (!peer->ready[index] || peer->stalled || !(peer->status & 4))
 		return;
 	viommu_virtq_begin(vq);
-	while ((!peer->answer_limit || done++ < peer->answer_limit) &&
-	       viommu_virtq_pop(vq, &chain, bufs, 8) == 1)
-		serve(peer, index, &chain, bufs);
+	do {
+		struct taken some[PEER_TAKEN];
+		unsigned most = peer->shuffle ? PEER_TAKEN : 1;
+
+		for (taken = 0; taken < most; taken++)
+			if ((peer->answer_limit && done++ == peer->answer_limit) ||
+			    viommu_virtq_pop(vq, &some[taken].chain, some[taken].bufs,
+					     PEER_BUFS) != 1)
+				break;
+		for (unsigned i = taken; i > 0; i--) {
+			unsigned pick =
+				peer->shuffle ? (unsigned)rng_below(peer->shuffle, i) : 0;
+
+			serve(peer, index, &some[pick].chain, some[pick].bufs);
+			some[pick] = some[i - 1];
+		}
+	} while (taken);
 	viommu_virtq_publish(vq);
 	/* What came meanwhile is found when the driver waits. */
 	(void)viommu_virtq_enable_notify(vq);

@@ -92,6 +92,8 @@ struct peer {
 	void *script_arg;
 	bool stalled;		  /* takes no requests */
 	unsigned answer_limit;	  /* requests answered in a turn; 0: all */
+	struct rng *shuffle;	  /* answers in any order; NULL: as asked */
+	bool blind;		  /* MAP and UNMAP pass by the model */
 	bool silent_log;	  /* do not log requests */
 	struct peer_request *log; /* PEER_LOG of them */
 	unsigned log_nr;
