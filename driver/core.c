@@ -333,7 +333,9 @@ static void set_defaults(struct viommu_drv *drv)
 		drv->config.events_nr = DEFAULT_EVENTS_NR;
 	if (!drv->platform.cpu || !drv->platform.cpus_nr)
 		drv->platform.cpus_nr = 1;
-	drv->reqq_nr = drv->transport.request_queues_nr ?: 1;
+	drv->reqq_nr = drv->transport.request_queues_nr;
+	if (!drv->reqq_nr)
+		drv->reqq_nr = 1;
 }
 
 /* Memory only. */

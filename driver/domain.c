@@ -441,8 +441,11 @@ static int replay(struct viommu_drv_domain *domain)
 
 		r = domain->bypass || domain->told_all ? 0 : replay_one(domain, &batch);
 		drv_unlock(domain->drv, &domain->lock, state);
-		if (r == -EAGAIN)
-			r = drv_reqq_wait_room(domain->reqq) ?: 1;
+		if (r == -EAGAIN) {
+			r = drv_reqq_wait_room(domain->reqq);
+			if (!r)
+				r = 1;
+		}
 	} while (r > 0 && !load_relaxed(&batch.error));
 	sync = drv_reqq_sync(domain->reqq, &batch);
 	return r < 0 ? r : sync;
