@@ -388,13 +388,14 @@ static void link_endpoint(struct viommu_drv_domain *domain,
 	store_release(&ep->domain, domain);
 }
 
-void drv_domain_unlink(struct viommu_drv_endpoint *ep)
+void drv_domain_unlink(struct viommu_drv_endpoint *ep, bool gone)
 {
 	struct viommu_drv_domain *domain = ep->domain;
 	uintptr_t state = drv_lock(domain->drv, &domain->lock);
 
 	domain->untrusted_nr -= ep->untrusted;
-	if (!--domain->endpoints_nr) {
+	domain->ghosts_nr += !gone;
+	if (!--domain->endpoints_nr && !domain->ghosts_nr) {
 		/* The device forgets a domain that nothing is attached to. */
 		domain->told_all = false;
 		domain->told_below = 0;
@@ -459,15 +460,13 @@ static int join(struct viommu_drv_domain *domain, struct viommu_drv_endpoint *ep
 	if (r)
 		return r;
 	if (ep->domain)
-		drv_domain_unlink(ep);
+		drv_domain_unlink(ep, true);
 	link_endpoint(domain, ep);
 	r = replay(domain);
-	if (r) {
-		/* Half a domain is worse than none. If even this fails the
-		 * queue is quarantined, or the device contradicts itself. */
-		(void)send_detach(domain, ep);
-		drv_domain_unlink(ep);
-	}
+	/* Half a domain is worse than none. If even this fails the endpoint may
+	 * reach what was told, so the record must not say that it cannot. */
+	if (r && !send_detach(domain, ep))
+		drv_domain_unlink(ep, true);
 	return r;
 }
 
@@ -538,7 +537,7 @@ int viommu_drv_attach(struct viommu_drv_domain *domain, struct viommu_drv_endpoi
 	/* A device need not be able to move an endpoint. */
 	if (r == -EOPNOTSUPP && ep->domain == old && old && !viommu_drv_detach(ep))
 		r = join(domain, ep);
-	if (r && old && !ep->domain)
+	if (r && old && ep->domain != old)
 		(void)join(old, ep);
 	return r;
 }
@@ -551,7 +550,7 @@ int viommu_drv_detach(struct viommu_drv_endpoint *ep)
 		return err(ENOENT, "not attached");
 	r = send_detach(ep->domain, ep);
 	if (!r)
-		drv_domain_unlink(ep);
+		drv_domain_unlink(ep, true);
 	return r;
 }
 
@@ -563,6 +562,7 @@ void drv_domain_forget_told(struct viommu_drv_domain *domain)
 
 	domain->told_all = false;
 	domain->told_below = 0;
+	domain->ghosts_nr = 0;
 	drv_unlock(domain->drv, &domain->lock, state);
 	/* Nothing is reachable any more: this sends nothing. */
 	drv_dma_after_reset(domain);

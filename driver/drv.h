@@ -150,6 +150,9 @@ struct viommu_drv_domain {
 	bool told_all;
 	uint64_t told_below;
 	unsigned endpoints_nr, untrusted_nr;
+	/* Endpoints that are gone without the device having let go of them:
+	 * they may reach what it was told, until a reset. */
+	unsigned ghosts_nr;
 	struct drv_dma dma;
 };
 
@@ -264,8 +267,9 @@ int drv_events_init(struct viommu_drv *drv);
 void drv_events_start(struct viommu_drv *drv);
 void drv_events_fini(struct viommu_drv *drv);
 
-/* Takes an endpoint out of its domain, in the record only. */
-void drv_domain_unlink(struct viommu_drv_endpoint *ep);
+/* Takes an endpoint out of its domain, in the record only. gone: the device has
+ * said that it cannot reach the domain any more. */
+void drv_domain_unlink(struct viommu_drv_endpoint *ep, bool gone);
 /* Attach requests and replay, for a device that was reset. */
 int drv_domain_rebuild(struct viommu_drv_domain *domain);
 /* The device knows nothing of the domain any more. */

@@ -144,7 +144,7 @@ int viommu_drv_endpoint_destroy(struct viommu_drv_endpoint *ep)
 		return 0;
 	r = ep->domain ? viommu_drv_detach(ep) : 0;
 	if (ep->domain)
-		drv_domain_unlink(ep);
+		drv_domain_unlink(ep, false);
 	for (link = &ep->drv->endpoints; *link != ep; link = &(*link)->next)
 		;
 	*link = ep->next;

@@ -279,7 +279,8 @@ int viommu_drv_endpoint_create(struct viommu_drv *drv,
 			       const struct viommu_drv_endpoint_config *config,
 			       struct viommu_drv_endpoint **out);
 /* Detaches it first. NULL is allowed. 0, or the detach's error: the endpoint
- * is gone all the same. Control; waits. */
+ * is gone all the same, but the device may let it reach the domain, which is
+ * treated as if something were attached, until a reset. Control; waits. */
 int viommu_drv_endpoint_destroy(struct viommu_drv_endpoint *ep);
 
 /* The regions that must not be mapped, sorted by start. Data. */
@@ -330,7 +331,9 @@ uint32_t viommu_drv_domain_id(const struct viommu_drv_domain *domain);
  * lies in a reserved region of the endpoint, or another one of its group is
  * attached to another domain; -EOPNOTSUPP, -ENOENT, -EINVAL,
  * -ENOMEM: refused by the device; -EIO, -ETIMEDOUT. On failure the endpoint is
- * attached where it was, or, if the device refused that too, nowhere. Reserved
+ * attached where it was; if the device refused that too, nowhere; if it did not
+ * even let go of a domain whose mappings it refused, to that:
+ * viommu_drv_endpoint_domain() tells. Reserved
  * regions stay reserved in the domain after a detach. An untrusted endpoint
  * makes the domain strict until viommu_drv_domain_set_mode() after its detach.
  * Control; waits.
