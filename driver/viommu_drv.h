@@ -354,9 +354,13 @@ int viommu_drv_detach(struct viommu_drv_endpoint *ep);
  * starts as VIOMMU_DRV_BATCH_INIT and may not be left before viommu_drv_sync().
  */
 struct viommu_drv_batch {
-	uint32_t pending;		  /* internal */
-	int error;			  /* the first failure, or 0 */
-	uint64_t fail_start, fail_last;	  /* range of the request that failed */
+	uint32_t pending; /* internal */
+	/* The first failure so far, 0: none; written while requests are out, so
+	 * what counts is sync's result. Sync leaves 0. */
+	int error;
+	/* Range of the request that failed, 0 and 0 for a failure without one;
+	 * valid after a sync that failed, until the batch is used again. */
+	uint64_t fail_start, fail_last;
 	struct viommu_drv_domain *domain; /* internal */
 };
 #define VIOMMU_DRV_BATCH_INIT                                                            \

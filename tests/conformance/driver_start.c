@@ -130,9 +130,12 @@ static void driver_config_04(void **state)
 	struct peer *peer = peer_create();
 
 	(void)state;
+	/* It never reads the byte, so no bit of it can count. */
 	peer->config.bypass = 0xfe;
 	assert_int_equal(peer_start(peer, NULL), 0);
 	whole_life(peer);
+	assert_true(peer->log_nr > 0);
+	assert_int_equal(peer->bypass_reads, 0);
 	peer_destroy(peer);
 }
 
@@ -188,22 +191,52 @@ static void driver_ops_01(void **state)
 	peer_destroy(peer);
 }
 
+/* And notes the types it was done for. */
 static void set_reserved(struct peer *peer, const struct peer_request *req,
 			 struct peer_reply *reply)
 {
-	(void)peer;
-	(void)req;
+	unsigned *types = peer->script_arg;
+
+	*types |= 1u << req->type;
 	memset(reply->reserved, 0xff, sizeof(reply->reserved));
+}
+
+static void refuse_map(struct peer *peer, const struct peer_request *req,
+		       struct peer_reply *reply)
+{
+	set_reserved(peer, req, reply);
+	if (req->type != VIRTIO_IOMMU_T_MAP)
+		return;
+	reply->status = VIRTIO_IOMMU_S_NOMEM;
+	peer->mappings_nr--;
 }
 
 static void driver_ops_02(void **state)
 {
+	const unsigned all = 1u << VIRTIO_IOMMU_T_ATTACH | 1u << VIRTIO_IOMMU_T_DETACH |
+			     1u << VIRTIO_IOMMU_T_MAP | 1u << VIRTIO_IOMMU_T_UNMAP |
+			     1u << VIRTIO_IOMMU_T_PROBE;
+	struct viommu_drv_batch batch = VIOMMU_DRV_BATCH_INIT;
 	struct peer *peer = peer_create_started();
+	struct viommu_drv_endpoint *ep;
+	struct viommu_drv_domain *domain;
+	unsigned types = 0;
 
 	(void)state;
+	peer->script_arg = &types;
 	peer->script = set_reserved;
 	whole_life(peer);
-	peer_destroy(peer);
+	domain = attached(peer, &ep);
+	assert_int_equal(map(domain, peer, 0x1000, 0x1fff), 0);
+	assert_int_equal(viommu_drv_unmap(domain, 0x1000, 0x1fff, &batch), 1);
+	assert_int_equal(viommu_drv_sync(peer->drv, &batch), 0);
+	assert_int_equal(types, all);
+	/* Nor do they hide a failure. */
+	peer->script = refuse_map;
+	assert_int_equal(map(domain, peer, 0x1000, 0x1fff), -ENOMEM);
+	peer->script = set_reserved;
+	assert_int_equal(viommu_drv_health(peer->drv), 0);
+	done(peer, domain, ep);
 }
 
 static void use_nothing(struct peer *peer, const struct peer_request *req,

@@ -197,6 +197,7 @@ static void reset_device(struct peer *peer)
 	peer->mappings_nr = 0;
 	peer->endpoints_nr = 0;
 	memset(peer->ready, 0, sizeof(peer->ready));
+	memset(peer->held_nr, 0, sizeof(peer->held_nr));
 }
 
 static void set_status(void *opaque, uint8_t status)
@@ -219,6 +220,8 @@ static void config_read(void *opaque, uint32_t offset, void *buf, uint32_t len)
 	struct peer *peer = opaque;
 
 	assert_true(len <= 8 && offset + len <= sizeof(peer->config));
+	peer->bypass_reads += offset <= offsetof(struct virtio_iommu_config, bypass) &&
+			      offset + len > offsetof(struct virtio_iommu_config, bypass);
 	memcpy(buf, (uint8_t *)&peer->config + offset, len);
 }
 
@@ -502,6 +505,7 @@ static void serve(struct peer *peer, unsigned queue, const struct viommu_chain *
 	struct peer_reply reply = {0};
 
 	gather(peer, bufs, chain, &req);
+	req.queue = (uint8_t)queue;
 	if (!peer->silent_log) {
 		assert_true(peer->log_nr < PEER_LOG);
 		peer->log[peer->log_nr++] = req;
@@ -520,38 +524,52 @@ static void serve(struct peer *peer, unsigned queue, const struct viommu_chain *
 		push(peer, queue, reply.id, chain->ring_slots, reply.used);
 }
 
-/* Requests that a device works on at a time. */
-#define PEER_TAKEN 16u
-#define PEER_BUFS  8u
-struct taken {
-	struct viommu_chain chain;
-	struct viommu_virtq_buf bufs[PEER_BUFS];
-};
+/* Answers one of `nr` requests, any one. */
+static void serve_any(struct peer *peer, unsigned queue, struct peer_taken *some,
+		      unsigned nr)
+{
+	unsigned pick = peer->shuffle ? (unsigned)rng_below(peer->shuffle, nr) : 0;
+
+	serve(peer, queue, &some[pick].chain, some[pick].bufs);
+	some[pick] = some[nr - 1];
+}
+
+/* A device that answers in any order keeps some UNMAPs for later turns. */
+static bool hold_back(struct peer *peer, unsigned queue, const struct peer_taken *one)
+{
+	const uint8_t *type = (const uint8_t *)(uintptr_t)one->bufs[0].addr;
+
+	if (!peer->shuffle || peer->held_nr[queue] == PEER_TAKEN ||
+	    *type != VIRTIO_IOMMU_T_UNMAP || !rng_chance(peer->shuffle, 70))
+		return false;
+	peer->held[queue][peer->held_nr[queue]++] = *one;
+	return true;
+}
 
 static void work_queue(struct peer *peer, unsigned index)
 {
 	struct viommu_virtq *vq = &peer->vq[index];
 	unsigned done = 0, taken;
 
-	if (!peer->ready[index] || peer->stalled || !(peer->status & 4))
+	if (!peer->ready[index] || peer->stalled || !(peer->status & 4) ||
+	    (peer->stalled_queue && peer->stalled_queue == index))
 		return;
 	viommu_virtq_begin(vq);
+	if (peer->held_nr[index] && rng_chance(peer->shuffle, 10))
+		serve_any(peer, index, peer->held[index], peer->held_nr[index]--);
 	do {
-		struct taken some[PEER_TAKEN];
+		struct peer_taken some[PEER_TAKEN];
 		unsigned most = peer->shuffle ? PEER_TAKEN : 1;
 
-		for (taken = 0; taken < most; taken++)
+		for (taken = 0; taken < most;) {
 			if ((peer->answer_limit && done++ == peer->answer_limit) ||
 			    viommu_virtq_pop(vq, &some[taken].chain, some[taken].bufs,
 					     PEER_BUFS) != 1)
 				break;
-		for (unsigned i = taken; i > 0; i--) {
-			unsigned pick =
-				peer->shuffle ? (unsigned)rng_below(peer->shuffle, i) : 0;
-
-			serve(peer, index, &some[pick].chain, some[pick].bufs);
-			some[pick] = some[i - 1];
+			taken += !hold_back(peer, index, &some[taken]);
 		}
+		for (unsigned i = taken; i > 0; i--)
+			serve_any(peer, index, some, i);
 	} while (taken);
 	viommu_virtq_publish(vq);
 	/* What came meanwhile is found when the driver waits. */

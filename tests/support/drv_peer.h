@@ -34,6 +34,7 @@ struct peer_request {
 	uint8_t bytes[96];
 	uint32_t in_len, out_len; /* device-readable, device-writable bytes */
 	uint8_t type;		  /* first byte */
+	uint8_t queue;		  /* virtqueue it came by */
 };
 
 /* An answer; the script may change it. */
@@ -46,6 +47,14 @@ struct peer_reply {
 	bool twice;	     /* give it back a second time */
 	bool other_id;	     /* give `id` back instead of its own */
 	uint16_t id;
+};
+
+/* A request that the device works on. */
+#define PEER_TAKEN 16u
+#define PEER_BUFS  8u
+struct peer_taken {
+	struct viommu_chain chain;
+	struct viommu_virtq_buf bufs[PEER_BUFS];
 };
 
 struct peer_mapping {
@@ -64,7 +73,8 @@ struct peer {
 	uint8_t status;
 	struct virtio_iommu_config config;
 	uint32_t generation;
-	bool config_moves; /* the generation changes with each reading */
+	unsigned bypass_reads; /* of the configuration's byte */
+	bool config_moves;     /* the generation changes with each reading */
 	bool refuse_features, stuck_reset;
 	uint16_t queue_max[PEER_QUEUES];
 	int queue_error; /* result of queue_setup */
@@ -90,9 +100,13 @@ struct peer {
 	void (*script)(struct peer *peer, const struct peer_request *req,
 		       struct peer_reply *reply);
 	void *script_arg;
-	bool stalled;		  /* takes no requests */
-	unsigned answer_limit;	  /* requests answered in a turn; 0: all */
-	struct rng *shuffle;	  /* answers in any order; NULL: as asked */
+	bool stalled;		/* takes no requests */
+	unsigned stalled_queue; /* takes none of this one; 0: does not count */
+	unsigned answer_limit;	/* requests answered in a turn; 0: all */
+	/* Answers in any order, and some UNMAPs much later; NULL: as asked. */
+	struct rng *shuffle;
+	struct peer_taken held[PEER_QUEUES][PEER_TAKEN];
+	unsigned held_nr[PEER_QUEUES];
 	bool blind;		  /* MAP and UNMAP pass by the model */
 	bool silent_log;	  /* do not log requests */
 	struct peer_request *log; /* PEER_LOG of them */

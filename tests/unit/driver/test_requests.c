@@ -462,32 +462,108 @@ static void start_without_memory(void **state)
 	assert_true(nth > 5);
 }
 
-/* A device with several request queues: a domain stays on one. */
-static void several_request_queues(void **state)
-{
-	struct viommu_drv_batch batch = VIOMMU_DRV_BATCH_INIT;
+/* Two request queues, two domains with an endpoint each. */
+struct queues {
+	struct peer *peer;
 	struct viommu_drv_domain *domain[2];
 	struct viommu_drv_endpoint *ep[2];
-	struct peer *peer = peer_create();
+};
+
+static struct queues setup_queues(void)
+{
+	const struct viommu_drv_config soon = {.request_timeout_ns = 1000000};
+	struct queues q = {.peer = peer_create()};
+
+	q.peer->tick_ns = 100;
+	q.peer->queue_max[2] = q.peer->queue_max[3] = 64;
+	q.peer->transport.request_queues_nr = 2;
+	assert_int_equal(peer_start(q.peer, &soon), 0);
+	for (unsigned i = 0; i < 2; i++) {
+		q.ep[i] = peer_endpoint(q.peer, i + 1);
+		q.domain[i] = peer_domain(q.peer, NULL);
+		assert_int_equal(viommu_drv_attach(q.domain[i], q.ep[i]), 0);
+	}
+	return q;
+}
+
+static void teardown_queues(struct queues *q)
+{
+	for (unsigned i = 0; i < 2; i++) {
+		assert_int_equal(viommu_drv_endpoint_destroy(q->ep[i]), 0);
+		viommu_drv_domain_destroy(q->domain[i]);
+	}
+	assert_int_equal(q->peer->wrong, 0);
+	peer_destroy(q->peer);
+}
+
+static int map_in(const struct queues *q, unsigned i, uint64_t at)
+{
+	struct viommu_drv_batch batch = VIOMMU_DRV_BATCH_INIT;
+	int r = viommu_drv_map(q->domain[i], at, at + 0xfff, 0, RW, &batch);
+	int sync = viommu_drv_sync(q->peer->drv, &batch);
+
+	return r ? r : sync;
+}
+
+/* All requests of a domain come by one queue, and the two use both. */
+static void a_domain_stays_on_a_queue(void **state)
+{
+	struct queues q = setup_queues();
+	int queue_of[2] = {-1, -1};
 
 	(void)state;
-	peer->queue_max[2] = peer->queue_max[3] = 64;
-	peer->transport.request_queues_nr = 2;
-	assert_int_equal(peer_start(peer, NULL), 0);
-	for (unsigned i = 0; i < 2; i++) {
-		ep[i] = peer_endpoint(peer, i + 1);
-		domain[i] = peer_domain(peer, NULL);
-		assert_int_equal(viommu_drv_attach(domain[i], ep[i]), 0);
-		assert_int_equal(viommu_drv_map(domain[i], 0, 0xfff, 0, RW, &batch), 0);
-		assert_int_equal(viommu_drv_sync(peer->drv, &batch), 0);
+	for (uint64_t at = 0; at < 200 * 0x1000; at += 0x1000)
+		for (unsigned i = 0; i < 2; i++)
+			assert_int_equal(map_in(&q, i, at), 0);
+	/* A move is the new domain's request. */
+	assert_int_equal(viommu_drv_attach(q.domain[0], q.ep[1]), 0);
+	assert_int_equal(viommu_drv_attach(q.domain[1], q.ep[1]), 0);
+	assert_int_equal(viommu_drv_detach(q.ep[0]), 0);
+	assert_int_equal(viommu_drv_attach(q.domain[0], q.ep[0]), 0);
+	for (unsigned n = 0; n < q.peer->log_nr; n++) {
+		const struct peer_request *req = &q.peer->log[n];
+		uint32_t id;
+
+		if (req->type == VIRTIO_IOMMU_T_PROBE)
+			continue;
+		memcpy(&id, req->bytes + 4, 4);
+		for (unsigned i = 0; i < 2; i++) {
+			if (id != viommu_drv_domain_id(q.domain[i]))
+				continue;
+			if (queue_of[i] < 0)
+				queue_of[i] = req->queue;
+			assert_int_equal(req->queue, queue_of[i]);
+		}
 	}
-	assert_true(peer->kicks[0] && peer->kicks[2]);
-	for (unsigned i = 0; i < 2; i++) {
-		assert_int_equal(viommu_drv_endpoint_destroy(ep[i]), 0);
-		viommu_drv_domain_destroy(domain[i]);
-	}
-	assert_int_equal(peer->wrong, 0);
-	peer_destroy(peer);
+	assert_int_equal(queue_of[0] + queue_of[1], 2);
+	assert_int_not_equal(queue_of[0], queue_of[1]);
+	teardown_queues(&q);
+}
+
+/* One that stalls is quarantined alone; the reset takes both. */
+static void a_queue_that_stalls(void **state)
+{
+	struct queues q = setup_queues();
+	unsigned slow = viommu_drv_domain_id(q.domain[0]) % 2 ? 0 : 1;
+
+	(void)state;
+	assert_int_equal(map_in(&q, 0, 0), 0);
+	assert_int_equal(map_in(&q, 1, 0), 0);
+	q.peer->stalled_queue = 2;
+	assert_int_equal(map_in(&q, slow, 0x1000), -ETIMEDOUT);
+	assert_int_equal(map_in(&q, !slow, 0x1000), 0);
+	assert_int_equal(map_in(&q, slow, 0x2000), -ETIMEDOUT);
+	assert_int_equal(viommu_drv_health(q.peer->drv), -ETIMEDOUT);
+	assert_int_equal(q.peer->quarantined_nr, 1);
+	q.peer->stalled_queue = 0;
+	assert_int_equal(viommu_drv_reset(q.peer->drv), 0);
+	assert_int_equal(viommu_drv_health(q.peer->drv), 0);
+	/* Two of each: a mapping that was not answered is recorded. */
+	for (unsigned i = 0; i < 2; i++)
+		assert_int_equal(peer_mapped(q.peer, viommu_drv_domain_id(q.domain[i])),
+				 2);
+	assert_int_equal(map_in(&q, slow, 0x2000), 0);
+	teardown_queues(&q);
 }
 
 int main(void)
@@ -507,7 +583,8 @@ int main(void)
 		cmocka_unit_test(start_with_a_strange_device),
 		cmocka_unit_test(limits),
 		cmocka_unit_test(start_without_memory),
-		cmocka_unit_test(several_request_queues),
+		cmocka_unit_test(a_domain_stays_on_a_queue),
+		cmocka_unit_test(a_queue_that_stalls),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
