@@ -62,7 +62,7 @@ static void print_times(FILE *out, const char *name, json_t *json)
 	if (!h.nr)
 		return;
 	histogram_bars(&h, format_utf8(), bars);
-	fprintf(out, "%-10s %12llu %8s %8s %8s %8s  %7s %s\n", name,
+	fprintf(out, "%-16.16s %12llu %8s %8s %8s %8s  %7s %s\n", name,
 		(unsigned long long)h.nr, format_ns(histogram_at(&h, 500), p50),
 		format_ns(histogram_at(&h, 900), p90),
 		format_ns(histogram_at(&h, 990), p99), format_ns(h.max, max),
@@ -78,11 +78,17 @@ static void print_batch(FILE *out, json_t *json)
 	if (!h.nr)
 		return;
 	histogram_bars(&h, format_utf8(), bars);
-	fprintf(out, "%-10s %12llu %8llu %8llu %8llu %8llu  %7llu %s\n", "batch size",
+	fprintf(out, "%-16s %12llu %8llu %8llu %8llu %8llu  %7llu %s\n", "batch size",
 		(unsigned long long)h.nr, (unsigned long long)histogram_at(&h, 500),
 		(unsigned long long)histogram_at(&h, 900),
 		(unsigned long long)histogram_at(&h, 990), (unsigned long long)h.max,
 		(unsigned long long)h.bucket[0].from, bars);
+}
+
+static void print_times_head(FILE *out, const char *title)
+{
+	fprintf(out, "\n%-16s %12s %8s %8s %8s %8s  %7s\n", title, "nr", "p50", "p90",
+		"p99", "max", "from");
 }
 
 /* From when a request was found to its reply; a bar is a power of two. */
@@ -93,13 +99,34 @@ static void print_latency(FILE *out, json_t *iommu)
 
 	if (!json_object_size(latency))
 		return;
-	fprintf(out, "\n%-10s %12s %8s %8s %8s %8s  %7s\n", "latency", "nr", "p50", "p90",
-		"p99", "max", "from");
+	print_times_head(out, "latency");
 	json_object_foreach(latency, type, one)
 	{
 		print_times(out, type, one);
 	}
 	print_batch(out, json_object_get(iommu, "batch"));
+}
+
+/* From the turn that took an I/O to its completion. */
+static void print_io_latency(FILE *out, json_t *endpoints)
+{
+	json_t *one, *latency, *h;
+	const char *kind;
+	bool any = false;
+	char name[64];
+	size_t i;
+
+	for (i = 0; (one = json_array_get(endpoints, i)) != NULL; i++) {
+		latency = json_object_get(one, "latency_ns");
+		if (json_object_size(latency) && !any)
+			print_times_head(out, "I/O latency");
+		any |= json_object_size(latency) > 0;
+		json_object_foreach(latency, kind, h)
+		{
+			snprintf(name, sizeof(name), "%.10s %.5s", text(one, "id"), kind);
+			print_times(out, name, h);
+		}
+	}
 }
 
 static void print_faults_line(FILE *out, json_t *faults)
@@ -241,6 +268,7 @@ void stat_print(FILE *out, json_t *stat)
 	print_requests(out, json_object_get(iommu, "requests"));
 	print_latency(out, iommu);
 	print_endpoints(out, endpoints);
+	print_io_latency(out, endpoints);
 	print_sockets(out, iommu, endpoints);
 	print_threads(out, iommu, json_object_get(stat, "threads"));
 }

@@ -13,12 +13,18 @@ struct row { /* an endpoint; numbers a second */
 	const char *daemon, *id, *type;
 	char place[16]; /* its domain */
 	double io, bytes, translations, hits, kicks, irqs, faults;
+	uint64_t p50, p99, max; /* ns; 0: no I/O */
 };
 
 struct total { /* a daemon */
 	double map, unmap, other, refused, kicks, irqs, faults, busy;
 	struct histogram latency, batch;
 };
+
+static json_t *get(json_t *object, const char *key)
+{
+	return json_object_get(object, key);
+}
 
 static double number(json_t *object, const char *key)
 {
@@ -45,9 +51,21 @@ static double rates(json_t *before, json_t *now, const char *const *keys, double
 	return sum;
 }
 
-static json_t *get(json_t *object, const char *key)
+/* What came since of all kinds of {"map": HISTOGRAM, ...} together. */
+static void join_latencies(struct histogram *out, json_t *before, json_t *now)
 {
-	return json_object_get(object, key);
+	static struct histogram one, old;
+	const char *kind;
+	json_t *value;
+
+	json_object_foreach(now, kind, value)
+	{
+		histogram_read(value, &one);
+		histogram_read(get(before, kind), &old);
+		if (old.nr <= one.nr) /* else it began anew */
+			histogram_subtract(&one, &old);
+		histogram_join(out, &one);
+	}
 }
 
 /* The entry of the same endpoint in the sample before. */
@@ -83,6 +101,18 @@ static const char *text(json_t *object, const char *key)
 	return s ? s : "-";
 }
 
+static void fill_times(struct row *row, json_t *was, json_t *one)
+{
+	static struct histogram h;
+
+	memset(&h, 0, sizeof(h));
+	if (was)
+		join_latencies(&h, get(was, "latency_ns"), get(one, "latency_ns"));
+	row->p50 = histogram_at(&h, 500);
+	row->p99 = histogram_at(&h, 990);
+	row->max = h.max;
+}
+
 static void fill_row(struct row *row, const struct top_sample *s, json_t *was,
 		     json_t *one)
 {
@@ -105,6 +135,7 @@ static void fill_row(struct row *row, const struct top_sample *s, json_t *was,
 	row->kicks = rate(a, b, "kicks", s->seconds);
 	row->irqs = rate(a, b, "interrupts", s->seconds);
 	row->faults = rate(was, one, "faults", s->seconds);
+	fill_times(row, was, one);
 }
 
 static unsigned fill_rows(struct row *rows, const struct top_sample *samples, unsigned nr)
@@ -162,17 +193,9 @@ static void fill_requests(struct total *t, json_t *before, json_t *now, double s
 /* Of all types: that is what a driver waits for. */
 static void fill_latency(struct total *t, json_t *before, json_t *now)
 {
-	static struct histogram one, old;
-	const char *type;
-	json_t *value;
+	static struct histogram old;
 
-	json_object_foreach(get(now, "latency_ns"), type, value)
-	{
-		histogram_read(value, &one);
-		histogram_read(get(get(before, "latency_ns"), type), &old);
-		histogram_subtract(&one, &old);
-		histogram_join(&t->latency, &one);
-	}
+	join_latencies(&t->latency, get(before, "latency_ns"), get(now, "latency_ns"));
 	histogram_read(get(now, "batch"), &t->batch);
 	histogram_read(get(before, "batch"), &old);
 	histogram_subtract(&t->batch, &old);
@@ -315,21 +338,116 @@ static void draw_state(struct page *page, json_t *iommu)
 	     number(faults, "events_dropped") + number(faults, "events_limited"));
 }
 
+/* Of the table of endpoints, from left to right. */
+enum column {
+	COL_NAME,
+	COL_KIND,
+	COL_DOMAIN,
+	COL_IO,
+	COL_BYTES,
+	COL_P50,
+	COL_P99,
+	COL_MAX,
+	COL_TRANSLATIONS,
+	COL_HIT,
+	COL_KICKS,
+	COL_IRQS,
+	COL_FAULTS,
+	COLS_NR
+};
+
+static const struct column_look {
+	const char *title;
+	unsigned width;
+	unsigned rank; /* the highest goes first where there is no room; 0: never */
+} columns[COLS_NR] = {
+	[COL_NAME] = {"endpoint", 12, 0},
+	[COL_KIND] = {"kind", 7, 5},
+	[COL_DOMAIN] = {"domain", 6, 4},
+	[COL_IO] = {"I/O", 6, 0},
+	[COL_BYTES] = {"bytes", 9, 0},
+	[COL_P50] = {"p50", 6, 3},
+	[COL_P99] = {"p99", 6, 1},
+	[COL_MAX] = {"max", 6, 6},
+	[COL_TRANSLATIONS] = {"transl", 6, 2},
+	[COL_HIT] = {"hit", 6, 2},
+	[COL_KICKS] = {"kicks", 5, 8},
+	[COL_IRQS] = {"irqs", 5, 7},
+	[COL_FAULTS] = {"faults", 6, 0},
+};
+
+/* The lowest rank that is left out, so that the line fits. */
+static unsigned rank_out(unsigned cols)
+{
+	unsigned out, width, i;
+
+	for (out = 9; out > 1; out--) {
+		for (i = width = 0; i < COLS_NR; i++)
+			if (columns[i].rank < out)
+				width += columns[i].width + 1;
+		if (width - 1 <= cols)
+			break;
+	}
+	return out;
+}
+
+static void draw_columns(struct page *page, const char *const text[COLS_NR])
+{
+	unsigned out = rank_out(page->cols), i;
+	char buf[TOP_COLS_MAX];
+	size_t len = 0;
+
+	for (i = 0; i < COLS_NR; i++) {
+		int width = (int)columns[i].width;
+
+		if (columns[i].rank >= out)
+			continue;
+		if (i <= COL_KIND)
+			width = -width;
+		len += (size_t)snprintf(buf + len, sizeof(buf) - len, "%s%*.*s",
+					len ? " " : "", width, abs(width), text[i]);
+	}
+	line(page, "%s", buf);
+}
+
+static void draw_titles(struct page *page)
+{
+	const char *text[COLS_NR];
+	unsigned i;
+
+	for (i = 0; i < COLS_NR; i++)
+		text[i] = columns[i].title;
+	draw_columns(page, text);
+}
+
 static void draw_row(struct page *page, const struct row *row, bool several)
 {
-	char io[FORMAT_LEN], bytes[FORMAT_LEN], translations[FORMAT_LEN];
-	char kicks[FORMAT_LEN], irqs[FORMAT_LEN], faults[FORMAT_LEN], hits[16] = "-";
-	char name[80];
+	char cell[COLS_NR][80];
+	const char *text[COLS_NR];
+	unsigned i;
 
-	snprintf(name, sizeof(name), several ? "%s:%s" : "%s%s",
+	for (i = 0; i < COLS_NR; i++) {
+		strcpy(cell[i], "-");
+		text[i] = cell[i];
+	}
+	snprintf(cell[COL_NAME], sizeof(cell[0]), several ? "%s:%s" : "%s%s",
 		 several ? row->daemon : "", row->id);
+	text[COL_KIND] = row->type;
+	text[COL_DOMAIN] = row->place;
+	format_count(row->io, cell[COL_IO]);
+	format_bytes(row->bytes, cell[COL_BYTES]);
+	if (row->max) {
+		format_ns(row->p50, cell[COL_P50]);
+		format_ns(row->p99, cell[COL_P99]);
+		format_ns(row->max, cell[COL_MAX]);
+	}
+	format_count(row->translations, cell[COL_TRANSLATIONS]);
 	if (row->hits >= 0)
-		snprintf(hits, sizeof(hits), "%.1f%%", row->hits * 100);
-	line(page, "%-12.12s %-7.7s %6s %6s %9s %6s %6s %5s %5s %6s", name, row->type,
-	     row->place, format_count(row->io, io), format_bytes(row->bytes, bytes),
-	     format_count(row->translations, translations), hits,
-	     format_count(row->kicks, kicks), format_count(row->irqs, irqs),
-	     format_count(row->faults, faults));
+		snprintf(cell[COL_HIT], sizeof(cell[0]), "%.1f%%", row->hits * 100);
+	format_count(row->kicks, cell[COL_KICKS]);
+	format_count(row->irqs, cell[COL_IRQS]);
+	format_count(row->faults, cell[COL_FAULTS]);
+	draw_columns(page, text);
 }
 
 static void draw_help(struct page *page)
@@ -343,7 +461,9 @@ static void draw_help(struct page *page)
 		"driver asks of the IOMMU. fail: not answered with OK. batch: replies",
 		"published together. p50, p99: from when a request was found in the ring",
 		"to its reply. busy: of the IOMMU's thread. Lower part: endpoints.",
+		"p50, p99, max: from the turn that took an I/O to its completion.",
 		"transl: translations but for those in bypass; hit: found in the IOTLB.",
+		"A wide terminal has more columns: max, kicks, irqs.",
 	};
 	unsigned i;
 
@@ -373,8 +493,7 @@ void top_draw(FILE *out, const struct top_look *look, const struct top_sample *s
 	for (i = 0; i < nr; i++)
 		draw_daemon(&page, &samples[i]);
 	line(&page, " ");
-	line(&page, "%-12s %-7s %6s %6s %9s %6s %6s %5s %5s %6s", "endpoint", "kind",
-	     "domain", "I/O", "bytes", "transl", "hit", "kicks", "irqs", "faults");
+	draw_titles(&page);
 	qsort_r(rows, rows_nr, sizeof(rows[0]), compare, &sort);
 	for (i = 0; i < rows_nr; i++) {
 		if (page.left == 1 && i + 1 < rows_nr) {

@@ -75,6 +75,13 @@ static void wake(void *opaque)
 	loop_wake(served->loop);
 }
 
+static uint64_t turn_ns(void *opaque)
+{
+	struct served *served = opaque;
+
+	return loop_turn_ns(served->loop);
+}
+
 /* The server has reset the function already; its cached translations go too. */
 static void on_reset(void *opaque, bool gone)
 {
@@ -108,6 +115,7 @@ static bool make_endpoint(struct served *served, struct problem *problem)
 		.alloc = &memory_alloc,
 		.log = &served->sink,
 		.wake = wake,
+		.turn_ns = turn_ns,
 		.opaque = served,
 	};
 	int r;
@@ -212,9 +220,15 @@ static void put_counter(void *opaque, const char *name, uint64_t value)
 	json_put(opaque, name, value);
 }
 
+static void put_latency(void *opaque, const char *name, const struct viommu_histogram *h)
+{
+	if (h->nr)
+		json_object_set_new(opaque, name, json_histogram(h));
+}
+
 json_t *served_stat(struct served *served)
 {
-	json_t *out = json_object(), *counters = json_object();
+	json_t *out = json_object(), *counters = json_object(), *latency = json_object();
 
 	json_object_set_new(out, "id", json_string(served->function.name));
 	json_object_set_new(out, "type", json_string(served->settings.type));
@@ -223,6 +237,8 @@ json_t *served_stat(struct served *served)
 	json_object_set_new(out, "iommu", json_boolean(served->port != NULL));
 	endpoint_stats(served->endpoint, put_counter, counters);
 	json_object_set_new(out, "counters", counters);
+	endpoint_latencies(served->endpoint, put_latency, latency);
+	json_object_set_new(out, "latency_ns", latency);
 	json_object_set_new(out, "socket", json_socket(&served->function));
 	return out;
 }

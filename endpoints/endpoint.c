@@ -105,3 +105,9 @@ void endpoint_stats(struct endpoint *ep, endpoint_stat_fn *visit, void *opaque)
 {
 	ep->type->stats(ep, visit, opaque);
 }
+
+void endpoint_latencies(struct endpoint *ep, endpoint_latency_fn *visit, void *opaque)
+{
+	if (ep->type->latencies)
+		ep->type->latencies(ep, visit, opaque);
+}

@@ -29,6 +29,7 @@
 
 #include <viommu/base.h>
 #include <viommu/device.h>
+#include <viommu/histogram.h>
 #include <viommu/mem.h>
 #include <viommu/pci.h>
 
@@ -47,6 +48,9 @@ struct endpoint_env {
 	 * endpoint_fds() tells (pages were revoked). Must end a sleep that is
 	 * going on or about to start. Any thread. May be NULL (tests). */
 	void (*wake)(void *opaque);
+	/* When this turn of the endpoint's thread began, CLOCK_MONOTONIC: I/O that it
+	 * takes counts from then. NULL: each endpoint_poll() reads the clock. */
+	uint64_t (*turn_ns)(void *opaque);
 	void *opaque;
 };
 
@@ -57,6 +61,10 @@ struct endpoint_env {
 /* Gets name and value of each counter, in a fixed order. Names are static:
  * lower case, words joined by '_'. */
 typedef void endpoint_stat_fn(void *opaque, const char *name, uint64_t value);
+/* The same for how long a kind of I/O took, in ns; the histogram is valid during the
+ * call. */
+typedef void endpoint_latency_fn(void *opaque, const char *name,
+				 const struct viommu_histogram *h);
 
 /* One option of a kind of endpoint, for --help. */
 struct endpoint_option {
@@ -84,6 +92,8 @@ struct endpoint_type {
 	int (*control)(struct endpoint *ep, const char *verb,
 		       const struct options *args); /* optional */
 	void (*stats)(struct endpoint *ep, endpoint_stat_fn *visit, void *opaque);
+	void (*latencies)(struct endpoint *ep, endpoint_latency_fn *visit,
+			  void *opaque); /* optional */
 };
 
 /* The head of every endpoint's own struct. Read-only for users. */
@@ -147,5 +157,7 @@ void endpoint_reset(struct endpoint *ep);
 int endpoint_control(struct endpoint *ep, const char *verb, const char *args);
 
 void endpoint_stats(struct endpoint *ep, endpoint_stat_fn *visit, void *opaque);
+/* How long I/O took (docs/tracing.md); nothing for kinds that do not count it. */
+void endpoint_latencies(struct endpoint *ep, endpoint_latency_fn *visit, void *opaque);
 
 #endif /* ENDPOINTS_ENDPOINT_H */

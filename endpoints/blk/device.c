@@ -94,6 +94,7 @@ static unsigned turn(struct blk *blk, unsigned budget)
 	if (budget && virtio_may_run(&blk->virtio))
 		done += take_all(blk, budget, &more);
 	virtio_finish(&blk->virtio);
+	latency_publish(&blk->latency);
 	block_kick(blk->block);
 	more |= block_has_more(blk->block);
 	return (done ? ENDPOINT_DONE : 0) | (more ? ENDPOINT_MORE : 0);
@@ -163,6 +164,7 @@ static unsigned poll_blk(struct endpoint *ep, unsigned budget)
 	struct blk *blk = to_blk(ep);
 
 	blk->stats.polls++;
+	blk->turn_ns = latency_turn(ep);
 	block_disarm(blk->block);
 	virtio_retry(&blk->virtio);
 	if (unlikely(flag_test(&blk->revokes.pending)))
@@ -315,4 +317,5 @@ const struct endpoint_type endpoint_blk = {
 	.busy = busy,
 	.control = blk_command,
 	.stats = blk_visit_stats,
+	.latencies = blk_visit_latencies,
 };

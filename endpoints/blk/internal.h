@@ -14,6 +14,7 @@
 #include "endpoints/blk/proto.h"
 #include "endpoints/block/block.h"
 #include "endpoints/endpoint.h"
+#include "endpoints/latency.h"
 #include "endpoints/virtio/virtio.h"
 
 /* Limits, each with a test at it and one past it. */
@@ -46,6 +47,8 @@ struct request {
 	struct virtio_queue *queue;
 	struct request *next; /* free */
 	enum request_state state;
+	enum latency_kind kind;
+	uint64_t taken_ns; /* the turn it was taken in */
 	uint32_t type;
 	uint64_t sector;
 	uint64_t status_addr;
@@ -105,6 +108,8 @@ struct blk {
 	struct viommu_hold *holds;
 	struct revokes revokes;
 	struct blk_stats stats;
+	uint64_t turn_ns; /* when this turn began */
+	struct latency latency;
 };
 
 static inline struct blk *to_blk(struct endpoint *ep)
@@ -149,5 +154,6 @@ void blk_destroy(struct endpoint *ep);
 /* ---- operator.c ---- */
 int blk_command(struct endpoint *ep, const char *verb, const struct options *args);
 void blk_visit_stats(struct endpoint *ep, endpoint_stat_fn *visit, void *opaque);
+void blk_visit_latencies(struct endpoint *ep, endpoint_latency_fn *visit, void *opaque);
 
 #endif /* ENDPOINTS_BLK_INTERNAL_H */

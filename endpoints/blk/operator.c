@@ -27,6 +27,11 @@ int blk_command(struct endpoint *ep, const char *verb, const struct options *arg
 			    "%s: no command '%s'; there is: resize", ep->name, verb);
 }
 
+void blk_visit_latencies(struct endpoint *ep, endpoint_latency_fn *visit, void *opaque)
+{
+	latency_visit(&to_blk(ep)->latency, latency_disk_names, visit, opaque);
+}
+
 void blk_visit_stats(struct endpoint *ep, endpoint_stat_fn *visit, void *opaque)
 {
 	const struct blk *blk = to_blk(ep);

@@ -117,6 +117,7 @@ static void finish(struct blk *blk, struct request *req, uint8_t status)
 		else
 			blk->stats.blocked++;
 		virtio_push(&blk->virtio, req->queue, &req->chain, len);
+		latency_done(&blk->latency, req->kind, req->taken_ns);
 	}
 	request_put(blk, req);
 }
@@ -168,6 +169,7 @@ static void count_transfer(struct blk_stats *s, bool write, uint64_t len)
 static void begin_transfer(struct blk *blk, struct request *req, bool write)
 {
 	req->data_len = req->data.left;
+	req->kind = write ? LATENCY_WRITE : LATENCY_READ;
 	if (unlikely((write && blk->info->read_only) || req->data_len > BLK_DATA_MAX ||
 		     !in_range(blk, req->sector, req->data_len))) {
 		finish(blk, req, VIRTIO_BLK_S_IOERR);
@@ -337,6 +339,8 @@ void request_begin(struct blk *blk, struct request *req)
 	req->written = 0;
 	req->data_len = 0;
 	req->segment_nr = 0;
+	req->kind = LATENCY_OTHER;
+	req->taken_ns = blk->turn_ns;
 	if (unlikely(!req->chain.writable_len)) {
 		blk->virtio.stats.malformed++;
 		virtio_push(&blk->virtio, req->queue, &req->chain, 0);

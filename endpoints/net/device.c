@@ -33,6 +33,7 @@ static void finish(struct net *net)
 {
 	net->in_section = false;
 	virtio_finish(&net->virtio);
+	latency_publish(&net->latency);
 }
 
 /* ---- turns ---- */
@@ -87,6 +88,7 @@ static unsigned poll_net(struct endpoint *ep, unsigned budget)
 	struct net *net = to_net(ep);
 
 	net->stats.polls++;
+	net->turn_ns = latency_turn(ep);
 	virtio_retry(&net->virtio);
 	return turn(net, budget ? budget : 1);
 }
@@ -186,4 +188,5 @@ const struct endpoint_type endpoint_net = {
 	.timeout_ms = timeout_ms,
 	.control = net_command,
 	.stats = net_visit_stats,
+	.latencies = net_visit_latencies,
 };

@@ -11,6 +11,7 @@
 #include <viommu/dma.h>
 
 #include "endpoints/endpoint.h"
+#include "endpoints/latency.h"
 #include "endpoints/net/backend.h"
 #include "endpoints/net/filter.h"
 #include "endpoints/net/offload.h"
@@ -126,6 +127,8 @@ struct net {
 	struct net_backlog backlog;
 
 	struct net_stats stats;
+	uint64_t turn_ns;	/* when this turn began */
+	struct latency latency; /* of sending: LATENCY_WRITE */
 };
 
 static inline unsigned net_queues_nr(const struct net *net)
@@ -232,5 +235,6 @@ void net_destroy(struct endpoint *ep);
 /* ---- operator.c ---- */
 int net_command(struct endpoint *ep, const char *verb, const struct options *args);
 void net_visit_stats(struct endpoint *ep, endpoint_stat_fn *visit, void *opaque);
+void net_visit_latencies(struct endpoint *ep, endpoint_latency_fn *visit, void *opaque);
 
 #endif /* ENDPOINTS_NET_INTERNAL_H */

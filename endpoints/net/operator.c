@@ -50,6 +50,13 @@ int net_command(struct endpoint *ep, const char *verb, const struct options *arg
 			    verb);
 }
 
+void net_visit_latencies(struct endpoint *ep, endpoint_latency_fn *visit, void *opaque)
+{
+	static const char *const names[LATENCY_KINDS_NR] = {[LATENCY_WRITE] = "tx"};
+
+	latency_visit(&to_net(ep)->latency, names, visit, opaque);
+}
+
 void net_visit_stats(struct endpoint *ep, endpoint_stat_fn *visit, void *opaque)
 {
 	const struct net *net = to_net(ep);

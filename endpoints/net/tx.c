@@ -148,12 +148,17 @@ unsigned tx_send(struct net *net)
 	return held;
 }
 
+static void give_back(struct net *net, const struct net_slot *slot)
+{
+	virtio_push(&net->virtio, slot->queue, &slot->chain, 0);
+	latency_done(&net->latency, LATENCY_WRITE, net->turn_ns);
+}
+
 void tx_give_back(struct net *net)
 {
 	for (unsigned i = 0; i < net->slots_nr; i++)
 		if (!net->slot[i].copy)
-			virtio_push(&net->virtio, net->slot[i].queue, &net->slot[i].chain,
-				    0);
+			give_back(net, &net->slot[i]);
 	net->slots_nr = 0;
 	net->arena_len = 0;
 }
@@ -259,7 +264,7 @@ static void take_chain(struct net *net, struct net_slot *slot)
 		net->virtio.stats.malformed++;
 	/* What is held is given back when it has been sent. */
 	if (net->slots_nr == before || slot->copy)
-		virtio_push(&net->virtio, slot->queue, &slot->chain, 0);
+		give_back(net, slot);
 }
 
 static bool has_room(const struct net *net)

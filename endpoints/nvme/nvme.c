@@ -252,6 +252,7 @@ static unsigned nvme_poll(struct endpoint *ep, unsigned budget)
 	struct nvme *n = to_nvme(ep);
 	unsigned done, taken;
 
+	n->turn_ns = latency_turn(ep);
 	each_block(n, block_disarm);
 	if (nvme_busy(ep))
 		each_block(n, block_settle);
@@ -361,6 +362,11 @@ static void nvme_stats(struct endpoint *ep, endpoint_stat_fn *visit, void *opaqu
 	visit(opaque, "faults", dma.faults);
 }
 
+static void nvme_latencies(struct endpoint *ep, endpoint_latency_fn *visit, void *opaque)
+{
+	latency_visit(&to_nvme(ep)->latency, latency_disk_names, visit, opaque);
+}
+
 const struct endpoint_type endpoint_nvme = {
 	.name = "nvme",
 	.summary = "NVMe 1.4 controller on files, block devices, memory or nothing",
@@ -374,4 +380,5 @@ const struct endpoint_type endpoint_nvme = {
 	.busy = nvme_busy,
 	.control = nvme_control,
 	.stats = nvme_stats,
+	.latencies = nvme_latencies,
 };

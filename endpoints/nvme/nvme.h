@@ -24,6 +24,7 @@
 
 #include "endpoints/block/block.h"
 #include "endpoints/endpoint.h"
+#include "endpoints/latency.h"
 #include "endpoints/nvme/batch.h"
 #include "endpoints/nvme/spec.h"
 #include "endpoints/types.h"
@@ -92,6 +93,7 @@ struct nvme_request {
 	uint16_t cid, sq_id, cq_id;
 	uint16_t status;	   /* enum nvme_status */
 	uint32_t result;	   /* dw0 of the completion */
+	uint64_t taken_ns;	   /* the turn it was taken in */
 	bool started;		   /* block I/O is under way */
 	bool lost;		   /* a reset did not wait for it any longer */
 	bool compare;		   /* read into the bounce buffer, then compared */
@@ -161,6 +163,8 @@ struct nvme {
 	uint64_t error_count;
 	uint64_t power_on_ns; /* CLOCK_MONOTONIC at creation */
 	struct nvme_stats stats;
+	uint64_t turn_ns; /* when this turn began */
+	struct latency latency;
 
 	struct nvme_request *request; /* NVME_REQUESTS_NR */
 	struct nvme_request *free;

@@ -187,6 +187,13 @@ void nvme_request_free(struct nvme *n, struct nvme_request *rq)
 	n->free = rq;
 }
 
+static enum latency_kind kind_of(const struct nvme_request *rq)
+{
+	if (rq->cmd.opcode == NVME_IO_READ)
+		return LATENCY_READ;
+	return rq->cmd.opcode == NVME_IO_WRITE ? LATENCY_WRITE : LATENCY_OTHER;
+}
+
 /* Inside a section; there is room. */
 static void post(struct nvme *n, struct nvme_cq *cq, struct nvme_request *rq)
 {
@@ -201,6 +208,8 @@ static void post(struct nvme *n, struct nvme_cq *cq, struct nvme_request *rq)
 	}
 	cq->posted++;
 	n->completed = true;
+	if (likely(rq->sq_id)) /* of admin commands, events wait for ever */
+		latency_done(&n->latency, kind_of(rq), rq->taken_ns);
 	nvme_request_free(n, rq);
 }
 
@@ -311,6 +320,8 @@ void nvme_queues_interrupt(struct nvme *n)
 	n->batching = 0;
 	intx = !viommu_pci_msix_enabled(n->ep.function);
 	now = endpoint_now_ns();
+	if (n->latency.waiting)
+		latency_add(&n->latency, now);
 	for (unsigned i = 0; i <= n->top; i++)
 		interrupt(n, &n->cq[i], intx, now);
 	if (intx)
@@ -348,6 +359,7 @@ static void prepare(struct nvme *n, struct nvme_request *rq, struct nvme_sq *sq)
 	rq->cq_id = sq->cq;
 	rq->ns = NULL;
 	rq->cid = le16toh(rq->cmd.cid);
+	rq->taken_ns = n->turn_ns;
 	rq->status = NVME_OK;
 	rq->result = 0;
 	rq->started = rq->compare = false;

@@ -78,6 +78,7 @@ static void disable(struct nvme *n)
 		n->cq[i] = (struct nvme_cq){0};
 	}
 	n->top = n->next_sq = n->batching = 0;
+	latency_forget(&n->latency);
 	nvme_requests_init(n);
 	n->aer_nr = n->event_nr = 0;
 	n->event_masked = 0;

@@ -175,9 +175,9 @@ static json_t *sample(unsigned nr)
 		"s:{s"
 		":i,s:i,s:[[i,i,i],[i,i,i]]}},s:{s:i,s:i,s:[[i,i,i]]},s:[{s:i,s:i}],s:{s:"
 		"i}}"
-		",s:[{s:s,s:s,s:b,s:i,s:i,s:i,s:i,s:{s:i,s:i,s:i,s:i}},{s:s,s:s,s:b,s:{s:"
-		"i}}"
-		"]}",
+		",s:[{s:s,s:s,s:b,s:i,s:i,s:i,s:i,s:{s:i,s:i,s:i,s:i},s:{s:{s:i,s:i,s:[["
+		"i,i,i]]},s:{s:i,s:i,s:[[i,"
+		"i,i]]}}},{s:s,s:s,s:b,s:{s:i}}]}",
 		"uptime_ms", 3723000, "iommu", "domains", 2, "endpoints", 1, "mappings",
 		12, "mapped_bytes", 49152, "requests", "map", "total", nr, "ok", nr,
 		"unmap", "total", nr, "ok", nr / 2, "range", nr - nr / 2, "faults",
@@ -187,8 +187,10 @@ static json_t *sample(unsigned nr)
 		nr, "irqs", nr / 2, "poll", "busy_us", nr * 100, "endpoints", "id",
 		"disk0", "type", "blk", "iommu", 1, "domain", 1, "iotlb_hits", nr * 9,
 		"iotlb_misses", nr, "faults", nr / 100, "counters", "reads", nr, "writes",
-		nr, "read_bytes", nr * 4096, "kicks", nr, "id", "net0", "type", "net",
-		"iommu", 0, "counters", "tx_frames", nr * 3);
+		nr, "read_bytes", nr * 4096, "kicks", nr, "latency_ns", "read", "sum",
+		nr * 8000, "max", 8200, "buckets", 7168, 8191, nr * 9, "write", "sum",
+		nr * 90, "max", 98000, "buckets", 81920, 98303, nr, "id", "net0", "type",
+		"net", "iommu", 0, "counters", "tx_frames", nr * 3);
 }
 
 static char *draw(const struct top_look *look, const struct top_sample *samples,
@@ -211,9 +213,21 @@ static const char golden[] =
 	"a second     map unmap other  fail kicks  irqs batch    p50    p99 faults busy\n"
 	"vm1          500   500     0   250   500   250     2 1.0 us  60 us      5   5%\n"
 	"\n"
-	"endpoint     kind    domain    I/O     bytes transl    hit kicks  irqs faults\n"
-	"disk0        blk          1   1000   2.0 MiB   5000  90.0%   500     0      5\n"
-	"net0         net       none   1500       0 B      0      -     0     0      0\n";
+	"endpoint     kind    domain    I/O     bytes    p50    p99 transl    hit "
+	"faults\n"
+	"disk0        blk          1   1000   2.0 MiB 8.2 us  98 us   5000  90.0%      "
+	"5\n"
+	"net0         net       none   1500       0 B      -      -      0      -      "
+	"0\n";
+
+/* The widest, and the narrowest that is of any use. */
+static const char wide[] =
+	"endpoint     kind    domain    I/O     bytes    p50    p99    max transl    hit "
+	"kicks  irqs faults\n"
+	"disk0        blk          1   1000   2.0 MiB 8.2 us  98 us  98 us   5000  90.0% "
+	"  500     0      5\n";
+static const char narrow[] = "endpoint        I/O     bytes    p99 faults\n"
+			     "disk0          1000   2.0 MiB  98 us      5\n";
 
 static void picture(void **state)
 {
@@ -231,6 +245,15 @@ static void picture(void **state)
 	text = draw(&look, &s, 1);
 	assert_string_equal(text, golden);
 	free(text);
+	look.cols = 98;
+	text = draw(&look, &s, 1);
+	assert_non_null(strstr(text, wide));
+	free(text);
+	look.cols = 46;
+	text = draw(&look, &s, 1);
+	assert_non_null(strstr(text, narrow));
+	free(text);
+	look.cols = 80;
 	/* By I/O the other one is first. */
 	look.sort = TOP_BY_IO;
 	text = draw(&look, &s, 1);

@@ -13,6 +13,7 @@
 
 #include <viommu/proto.h>
 
+#include "endpoints/nvme/spec.h"
 #include "guest_kit.h"
 #include "limits.h"
 #include "test.h"
@@ -346,6 +347,93 @@ static void expect_in(const char *text, const char *part)
 		fail_msg("no \"%s\" in:\n%s", part, text);
 }
 
+/* ---- an NVMe controller in place of dmatest ---- */
+
+#define NVME_ASQ 0x100000u
+#define NVME_ACQ 0x101000u
+#define NVME_SQ	 0x102000u
+#define NVME_CQ	 0x103000u
+#define NVME_LEN 16u
+
+static void nvme_put(struct guest *g, uint64_t offset, uint64_t value, uint32_t len)
+{
+	assert_true(vfu_client_write(&g->dma, VFU_REGION_BAR0, offset, &value, len) >= 0);
+}
+
+/* The command that is the nth of its queue (0: admin); waits for its completion. */
+static void nvme_do(struct guest *g, unsigned queue, unsigned n, struct nvme_cmd cmd)
+{
+	uint8_t *sq = g->ram + (queue ? NVME_SQ : NVME_ASQ) + n % NVME_LEN * 64;
+	struct nvme_cqe *cqe =
+		(void *)(g->ram + (queue ? NVME_CQ : NVME_ACQ) + n % NVME_LEN * 16);
+	unsigned phase = !(n / NVME_LEN & 1), tries = 10000;
+
+	cmd.cid = (uint16_t)n;
+	memcpy(sq, &cmd, sizeof(cmd));
+	nvme_put(g, NVME_REG_DBS + queue * 8, (n + 1) % NVME_LEN, 4);
+	while ((__atomic_load_n(&cqe->status, __ATOMIC_ACQUIRE) & 1) != phase && tries--)
+		usleep(1000);
+	assert_int_equal(cqe->status, phase);
+	nvme_put(g, NVME_REG_DBS + queue * 8 + 4, (n + 1) % NVME_LEN, 4);
+}
+
+static void nvme_enable(struct guest *g)
+{
+	nvme_put(g, NVME_REG_AQA, (NVME_LEN - 1) * 0x10001u, 4);
+	nvme_put(g, NVME_REG_ASQ, NVME_ASQ, 8);
+	nvme_put(g, NVME_REG_ACQ, NVME_ACQ, 8);
+	nvme_put(g, NVME_REG_CC, NVME_CC_EN | 6u << 16 | 4u << 20, 4);
+	nvme_do(g, 0, 0,
+		(struct nvme_cmd){.opcode = NVME_ADMIN_CREATE_CQ,
+				  .prp1 = NVME_CQ,
+				  .cdw10 = 1 | (NVME_LEN - 1) << 16,
+				  .cdw11 = 1});
+	nvme_do(g, 0, 1,
+		(struct nvme_cmd){.opcode = NVME_ADMIN_CREATE_SQ,
+				  .prp1 = NVME_SQ,
+				  .cdw10 = 1 | (NVME_LEN - 1) << 16,
+				  .cdw11 = 1 | 1 << 16});
+}
+
+/* So many reads and writes are counted as so many, in every picture. */
+static void io_latency(void **state)
+{
+	static const char *const options[] = {"--no-seccomp", "--endpoint",
+					      "nvme,id=dma,ep=0x28,backend=null,size=1M",
+					      NULL};
+	struct nvme_cmd read = {.opcode = NVME_IO_READ, .nsid = 1, .prp1 = 0x200000};
+	static const char *const stat[] = {"stat", NULL};
+	char text[16384];
+	struct viommud d;
+	struct guest g;
+	pid_t pid;
+	int out;
+
+	(void)state;
+	viommud_start(&d, viommud, options);
+	guest_start(&g, &d);
+	nvme_enable(&g);
+	for (unsigned i = 0; i < 40; i++) {
+		read.opcode = i % 4 ? NVME_IO_READ : NVME_IO_WRITE;
+		nvme_do(&g, 1, i, read);
+	}
+	assert_int_equal(viommud_number(&d, "{\"command\":\"stat\"}",
+					"result.endpoints.0.latency_ns.read.nr"),
+			 30);
+	assert_int_equal(viommud_number(&d, "{\"command\":\"stat\"}",
+					"result.endpoints.0.latency_ns.write.nr"),
+			 10);
+	assert_true(viommud_number(&d, "{\"command\":\"stat\"}",
+				   "result.endpoints.0.latency_ns.read.max") > 0);
+	pid = start_viommu(&d, stat, &out);
+	assert_int_equal(finish_viommu(pid, out, text, sizeof(text)), 0);
+	expect_in(text, "\nI/O latency ");
+	expect_in(text, "\ndma read                   30 ");
+	expect_in(text, "\ndma write                  10 ");
+	guest_kill(&g);
+	end_well(&d);
+}
+
 static void program(void **state)
 {
 	static const char *const trace[] = {"trace", "--count", "2",   "--endpoint",
@@ -422,6 +510,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(readers),
 		cmocka_unit_test(slow_reader),
 		cmocka_unit_test(limits_and_nonsense),
+		cmocka_unit_test(io_latency),
 		cmocka_unit_test(program),
 		cmocka_unit_test(readers_behind_the_filter),
 	};
