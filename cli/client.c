@@ -12,6 +12,7 @@
 #include "args.h"
 #include "client.h"
 #include "commands.h"
+#include "until.h"
 
 #define TIMEOUT_MS    10000
 #define REPLY_LEN_MAX (8u << 20)
@@ -63,10 +64,21 @@ static bool send_all(int fd, const char *text, size_t len)
 	return true;
 }
 
+/* Waits for more to read; a signal ends that only if it is to end the program. */
+static bool wait_more(int fd)
+{
+	struct pollfd wait = {.fd = fd, .events = POLLIN};
+	int r;
+
+	do
+		r = poll(&wait, 1, TIMEOUT_MS);
+	while (r < 0 && errno == EINTR && !until_ended());
+	return r > 0;
+}
+
 /* Reads up to the end of a line; malloc()ed, or NULL. */
 static char *receive_line(int fd)
 {
-	struct pollfd wait = {.fd = fd, .events = POLLIN};
 	size_t len = 0, room = 0;
 	char *buf = NULL, *more;
 	ssize_t n;
@@ -79,7 +91,7 @@ static char *receive_line(int fd)
 				break;
 			buf = more;
 		}
-		if (poll(&wait, 1, TIMEOUT_MS) <= 0)
+		if (!wait_more(fd))
 			break;
 		n = recv(fd, buf + len, room - len - 1, 0);
 		if (n <= 0)

@@ -2,7 +2,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "args.h"
@@ -10,6 +9,7 @@
 #include "commands.h"
 #include "pass.h"
 #include "stat_print.h"
+#include "until.h"
 
 /* clang-format off */
 static const char stat_help[] =
@@ -22,7 +22,7 @@ static const char stat_help[] =
 "  --control PATH  as given to viommud; left out: that of the only `viommu run`\n"
 "  --json          the counters as JSON (docs/control-protocol.md), faults included\n"
 "  --watch         again every second, until Ctrl-C\n"
-"  --interval S    seconds between two looks (1)\n"
+"  --interval S    the same every S seconds\n"
 "\n"
 "Examples\n"
 "  viommu stat\n"
@@ -50,6 +50,7 @@ static const char control_help[] =
 struct options {
 	const char *control, *interval;
 	bool json, watch, help;
+	double seconds; /* interval, as a number */
 };
 
 static json_t *call(struct client *client, const char *command)
@@ -79,7 +80,7 @@ static int show_once(const struct options *options, struct client *client)
 		faults = call(client, "faults");
 	if (faults)
 		show(options, stat, faults);
-	else
+	else if (!until_ended())
 		args_refuse("stat", "%s", client->error);
 	json_decref(stat);
 	json_decref(faults);
@@ -88,25 +89,34 @@ static int show_once(const struct options *options, struct client *client)
 
 static int show_all(const struct options *options, struct client *client)
 {
-	double seconds = options->interval ? atof(options->interval) : 1;
-	struct timespec pause;
 	int status;
 
-	if (seconds < 0.05 || seconds > 86400) {
-		args_refuse("stat",
-			    "--interval %s is no number of seconds from 0.05 to "
-			    "86400; try --interval 1",
-			    options->interval);
-		return STATUS_USE;
-	}
-	pause.tv_sec = (time_t)seconds;
-	pause.tv_nsec = (long)((seconds - (double)pause.tv_sec) * 1e9);
+	if (options->watch)
+		until_catch();
 	do {
 		status = show_once(options, client);
+		if (until_ended())
+			return STATUS_OK;
 		if (status || !options->watch)
 			return status;
-	} while (!nanosleep(&pause, NULL));
+	} while (until_rest(options->seconds));
 	return STATUS_OK;
+}
+
+static bool check(struct options *options)
+{
+	char *end;
+
+	options->seconds = 1;
+	if (!options->interval)
+		return true;
+	options->watch = true;
+	options->seconds = strtod(options->interval, &end);
+	return (!*end && options->seconds >= 0.05 && options->seconds <= 86400) ||
+	       args_refuse("stat",
+			   "--interval %s is no number of seconds from 0.05 to 86400; "
+			   "try --interval 1",
+			   options->interval);
 }
 
 int command_stat(int argc, char **argv)
@@ -135,6 +145,8 @@ int command_stat(int argc, char **argv)
 			    rest.item[0]);
 		return STATUS_USE;
 	}
+	if (!check(&options))
+		return STATUS_USE;
 	status = client_open_or_find(&client, "stat", options.control);
 	if (status)
 		return status;

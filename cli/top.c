@@ -10,6 +10,7 @@
 #include "client.h"
 #include "commands.h"
 #include "top.h"
+#include "until.h"
 
 /* clang-format off */
 static const char help[] =
@@ -24,7 +25,8 @@ static const char help[] =
 "  --name NAME     of these the one that was started with --name NAME\n"
 "  --delay S       seconds between two looks (1)\n"
 "  --sort BY       io, bytes, translations, faults, name\n"
-"  --batch         pictures one after another, as it is when this is no terminal\n"
+"  --batch         pictures one after another, as it is when this is no terminal,\n"
+"                  or one that can only add lines (TERM=dumb)\n"
 "  -n, --count N   ends after N pictures\n"
 "\n"
 "Keys: q end, space pause, s sort by something else, d other delay, ? help\n"
@@ -164,7 +166,7 @@ static void look_at(struct top *top, struct watched *w)
 	w->before_s = w->now_s;
 	w->now = stat;
 	w->now_s = seconds_now();
-	if (stat)
+	if (stat || until_ended())
 		return;
 	snprintf(top->error, sizeof(top->error), "%s: %s", w->name, w->client.error);
 	client_close(&w->client);
@@ -181,6 +183,12 @@ static bool look(struct top *top)
 		any |= top->daemon[i].now != NULL;
 	}
 	return any;
+}
+
+/* None is left; or the user wants no more. */
+static int no_more(void)
+{
+	return until_ended() ? STATUS_OK : STATUS_FAILED;
 }
 
 static void draw(struct top *top, FILE *out)
@@ -207,23 +215,20 @@ static void draw(struct top *top, FILE *out)
 
 /* ---- pictures one after another ---- */
 
-static void rest(double seconds)
-{
-	struct timespec pause = {.tv_sec = (time_t)seconds};
-
-	pause.tv_nsec = (long)((seconds - (double)pause.tv_sec) * 1e9);
-	nanosleep(&pause, NULL);
-}
-
 static int run_batch(struct top *top)
 {
+	unsigned rows;
+
 	top->look.cols = 132;
+	if (isatty(STDOUT_FILENO))
+		top_screen_size(&rows, &top->look.cols);
 	if (!look(top))
-		return STATUS_FAILED;
+		return no_more();
 	for (;;) {
-		rest(top->look.delay);
+		if (!until_rest(top->look.delay))
+			return STATUS_OK;
 		if (!look(top))
-			return STATUS_FAILED;
+			return no_more();
 		draw(top, stdout);
 		if (fflush(stdout))
 			return STATUS_FAILED;
@@ -310,7 +315,7 @@ static int watch(struct top *top)
 		if (top->pictures && !--top->pictures)
 			return STATUS_OK;
 		if (!look(top))
-			return STATUS_FAILED;
+			return no_more();
 	}
 }
 
@@ -319,7 +324,7 @@ static int run_screen(struct top *top)
 	int status;
 
 	if (!look(top))
-		return STATUS_FAILED;
+		return no_more();
 	if (!top_screen_open()) {
 		args_refuse("top", "this is no terminal; try --batch");
 		return STATUS_FAILED;
@@ -371,6 +376,15 @@ static bool check(const struct options *options, struct top *top)
 	return parse_sort(options->sort, &top->look.sort);
 }
 
+/* Whether there is a terminal that takes pictures, and keys. */
+static bool has_screen(void)
+{
+	const char *term = getenv("TERM");
+
+	return isatty(STDOUT_FILENO) && isatty(STDIN_FILENO) && term && term[0] &&
+	       strcmp(term, "dumb");
+}
+
 int command_top(int argc, char **argv)
 {
 	static struct top top;
@@ -401,10 +415,11 @@ int command_top(int argc, char **argv)
 	}
 	if (!check(&options, &top))
 		return STATUS_USE;
-	if (open_all(&top, &options))
-		status = options.batch || !isatty(STDOUT_FILENO) || !isatty(STDIN_FILENO)
-				 ? run_batch(&top)
-				 : run_screen(&top);
+	if (open_all(&top, &options)) {
+		until_catch();
+		status = options.batch || !has_screen() ? run_batch(&top)
+							: run_screen(&top);
+	}
 	if (status && top.error[0]) /* now that the terminal is as it was */
 		args_refuse("top", "%s", top.error);
 	close_all(&top);

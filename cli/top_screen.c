@@ -9,13 +9,14 @@
 #include <unistd.h>
 
 #include "top.h"
+#include "until.h"
 
 /* Other screen, no cursor, no wrapping; and back. */
 static const char enter[] = "\033[?1049h\033[?25l\033[?7l\033[2J";
 static const char leave[] = "\033[?7h\033[?25h\033[?1049l";
 
 static struct termios saved;
-static volatile sig_atomic_t is_open, ended;
+static volatile sig_atomic_t is_open;
 
 static void put(const char *text, size_t len)
 {
@@ -39,11 +40,11 @@ void top_screen_close(void)
 	tcsetattr(STDIN_FILENO, TCSANOW, &saved);
 }
 
-/* Asked to end: the main loop does, and puts everything right. */
-static void on_end(int number)
+/* The main loop ends, and puts everything right. */
+static void on_broken(int number)
 {
 	(void)number;
-	ended = 1;
+	until_end();
 }
 
 static void on_resize(int number)
@@ -69,15 +70,13 @@ static void catch (int number, void (*handler)(int))
 
 bool top_screen_open(void)
 {
-	static const int ends[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGPIPE};
 	static const int crashes[] = {SIGSEGV, SIGBUS, SIGABRT, SIGFPE, SIGILL};
 	struct termios raw;
 	unsigned i;
 
 	if (tcgetattr(STDIN_FILENO, &saved))
 		return false;
-	for (i = 0; i < sizeof(ends) / sizeof(ends[0]); i++)
-		catch (ends[i], on_end);
+	catch (SIGPIPE, on_broken);
 	for (i = 0; i < sizeof(crashes) / sizeof(crashes[0]); i++)
 		catch (crashes[i], on_crash);
 	catch (SIGWINCH, on_resize);
@@ -128,10 +127,10 @@ int top_screen_key(int timeout_ms)
 	struct pollfd wait = {.fd = STDIN_FILENO, .events = POLLIN};
 	unsigned char key;
 
-	if (ended)
+	if (until_ended())
 		return -1;
 	if (poll(&wait, 1, timeout_ms) <= 0)
-		return ended ? -1 : 0;
+		return until_ended() ? -1 : 0;
 	if (read(STDIN_FILENO, &key, 1) != 1)
 		return -1; /* the terminal has gone */
 	return key ? key : ' ';

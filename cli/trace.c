@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause OR GPL-2.0-only */
 /* viommu trace: requests and faults as they happen. */
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +11,7 @@
 #include "commands.h"
 #include "stream.h"
 #include "trace_print.h"
+#include "until.h"
 
 /* clang-format off */
 static const char help[] =
@@ -45,14 +45,6 @@ struct options {
 	unsigned long long count_nr; /* 0: no end */
 	double seconds_nr;	     /* 0: no end */
 };
-
-static volatile sig_atomic_t interrupted;
-
-static void on_signal(int number)
-{
-	(void)number;
-	interrupted = 1;
-}
 
 static double now_s(void)
 {
@@ -108,10 +100,7 @@ static bool add_places(const struct options *options, struct client *client,
 	uint32_t number = 0;
 
 	if (options->domain) {
-		if (!parse_number(options->domain, &number))
-			return args_refuse("trace",
-					   "--domain %s is no number; try --domain 1",
-					   options->domain);
+		parse_number(options->domain, &number);
 		json_object_set_new(request, "domain", json_integer(number));
 	}
 	if (options->endpoint) {
@@ -176,7 +165,7 @@ static int follow(const struct options *options, struct client *client, int64_t 
 	char *line;
 
 	stream = (struct stream){.fd = client->fd};
-	while (!interrupted && !(options->seconds_nr && now_s() >= end_s)) {
+	while (!until_ended() && !(options->seconds_nr && now_s() >= end_s)) {
 		r = stream_next(&stream, wait_ms(options, end_s), &line);
 		if (r == STREAM_ENDED) {
 			fflush(stdout);
@@ -195,7 +184,6 @@ static int follow(const struct options *options, struct client *client, int64_t 
 
 static int run(const struct options *options, struct client *client)
 {
-	struct sigaction action = {.sa_handler = on_signal};
 	json_t *request = make_request(options, client), *result;
 	int64_t wall_ns;
 
@@ -209,9 +197,7 @@ static int run(const struct options *options, struct client *client)
 	wall_ns = json_integer_value(json_object_get(result, "wall_ns")) -
 		  json_integer_value(json_object_get(result, "now_ns"));
 	json_decref(result);
-	/* No SA_RESTART: waiting ends. */
-	sigaction(SIGINT, &action, NULL);
-	sigaction(SIGTERM, &action, NULL);
+	until_catch();
 	return follow(options, client, wall_ns);
 }
 
@@ -219,12 +205,16 @@ static int run(const struct options *options, struct client *client)
 
 static bool check(struct options *options)
 {
+	uint32_t domain;
 	char *end;
 
 	if (options->faults && options->type)
 		return args_refuse("trace",
 				   "--faults and --type: one of them; try --type "
 				   "map,fault");
+	if (options->domain && !parse_number(options->domain, &domain))
+		return args_refuse("trace", "--domain %s is no number; try --domain 1",
+				   options->domain);
 	if (options->count) {
 		errno = 0;
 		options->count_nr = strtoull(options->count, &end, 10);

@@ -18,7 +18,7 @@ import time
 VIOMMU, VIOMMUD = sys.argv[1:3]
 failed = 0
 ENTER, LEAVE = b"\x1b[?1049h", b"\x1b[?1049l"
-ENV = dict(os.environ, ASAN_OPTIONS="detect_leaks=0")
+ENV = dict(os.environ, ASAN_OPTIONS="detect_leaks=0", TERM="xterm")
 
 
 def check(name, good, detail=""):
