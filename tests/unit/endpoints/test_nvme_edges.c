@@ -1,0 +1,358 @@
+/* SPDX-License-Identifier: BSD-3-Clause OR GPL-2.0-only */
+/* NVMe commands at the edges of the standard: namespaces, lists and descriptors that
+ * make no sense, and queues, shutdowns and resets at bad moments. */
+#include "nvme_host.h"
+
+#define DNR NVME_DNR
+#define MEM "backend=mem,size=8M,queues=4"
+
+static uint32_t csts(struct host *h)
+{
+	return (uint32_t)guest_reg(h->g, 0, NVME_REG_CSTS, 4);
+}
+
+static void set_cc(struct host *h, uint32_t value)
+{
+	guest_set_reg(h->g, 0, NVME_REG_CC, 4, value);
+}
+
+static struct host make(const char *options)
+{
+	struct host h = host_create(true, options);
+
+	host_add_queue(&h, 1);
+	return h;
+}
+
+static uint16_t admin(struct host *h, struct nvme_cmd cmd)
+{
+	return host_command(h, 0, cmd, NULL);
+}
+
+/* ---- namespaces ---- */
+
+static void namespaces_are_checked(void **state)
+{
+	static const uint32_t none[] = {0, 2, 8, 9, 0x80000000u, NVME_NSID_ALL - 1};
+	static const uint8_t op[] = {NVME_IO_READ,	   NVME_IO_WRITE, NVME_IO_COMPARE,
+				     NVME_IO_WRITE_ZEROES, NVME_IO_DSM,	  NVME_IO_FLUSH};
+	struct host h = make(MEM);
+	struct nvme_cmd cmd = {0};
+
+	(void)state;
+	host_prp(&h, &cmd, 0, 512);
+	for (unsigned i = 0; i < ARRAY_LEN(op); i++) {
+		cmd.opcode = op[i];
+		for (unsigned j = 0; j < ARRAY_LEN(none); j++) {
+			cmd.nsid = htole32(none[j]);
+			assert_int_equal(host_command(&h, 1, cmd, NULL),
+					 DNR | NVME_INVALID_NSID);
+		}
+		/* All of them: only a flush can. */
+		cmd.nsid = htole32(NVME_NSID_ALL);
+		assert_int_equal(host_command(&h, 1, cmd, NULL),
+				 op[i] == NVME_IO_FLUSH ? 0 : DNR | NVME_INVALID_NSID);
+		cmd.nsid = htole32(1);
+		assert_int_equal(host_command(&h, 1, cmd, NULL), 0);
+	}
+	host_destroy(&h);
+}
+
+/* Ranges of all commands that have one, at the end and across it, with sums that
+ * do not fit 64 bits. */
+static void ranges_do_not_wrap(void **state)
+{
+	static const uint8_t op[] = {NVME_IO_READ, NVME_IO_WRITE, NVME_IO_COMPARE,
+				     NVME_IO_WRITE_ZEROES};
+	static const uint64_t lba[] = {16384,	  16377,      ~0ull,
+				       ~0ull - 6, 1ull << 55, 1ull << 63};
+	struct host h = make(MEM);
+	struct nvme_cmd dsm = {.opcode = NVME_IO_DSM, .nsid = htole32(1)};
+	uint64_t *range = guest_at(h.g, HOST_DATA);
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_LEN(op); i++) {
+		for (unsigned j = 0; j < ARRAY_LEN(lba); j++)
+			assert_int_equal(host_rw(&h, op[i], lba[j], 8, 0),
+					 DNR | NVME_LBA_RANGE);
+		assert_int_equal(host_rw(&h, op[i], 16376, 8, 0), 0);
+	}
+	dsm.cdw11 = htole32(1u << 2);
+	dsm.cdw10 = htole32(1); /* two: the second is wrong */
+	host_prp(&h, &dsm, 0, 32);
+	memset(range, 0, 32);
+	range[0] = htole64(8ull << 32);
+	range[2] = htole64(8ull << 32);
+	for (unsigned j = 0; j < ARRAY_LEN(lba); j++) {
+		range[3] = htole64(lba[j]);
+		assert_int_equal(host_command(&h, 1, dsm, NULL), DNR | NVME_LBA_RANGE);
+	}
+	range[2] = htole64(0xffffffffull << 32);
+	range[3] = htole64(1);
+	assert_int_equal(host_command(&h, 1, dsm, NULL), DNR | NVME_LBA_RANGE);
+	range[2] = 0; /* an empty one is none */
+	assert_int_equal(host_command(&h, 1, dsm, NULL), 0);
+	/* As many as there can be. */
+	memset(range, 0, 4096);
+	dsm.cdw10 = htole32(0xff);
+	host_prp(&h, &dsm, 0, 4096);
+	assert_int_equal(host_command(&h, 1, dsm, NULL), 0);
+	host_destroy(&h);
+}
+
+/* ---- lists ---- */
+
+static void the_second_prp_is_checked(void **state)
+{
+	static const uint64_t wrong[] = {1, 4, 8, 2048, 4095};
+	struct host h = make(MEM);
+	struct nvme_cmd cmd = {.opcode = NVME_IO_READ, .nsid = htole32(1)};
+
+	(void)state;
+	cmd.cdw12 = htole32(15); /* two pages: no list */
+	host_prp(&h, &cmd, 0, 8192);
+	assert_int_equal(host_command(&h, 1, cmd, NULL), 0);
+	for (unsigned i = 0; i < ARRAY_LEN(wrong); i++) {
+		host_prp(&h, &cmd, 0, 8192);
+		cmd.prp2 |= htole64(wrong[i]);
+		assert_int_equal(host_command(&h, 1, cmd, NULL),
+				 DNR | NVME_PRP_OFFSET_INVALID);
+	}
+	/* Not looked at when one page is enough. */
+	cmd.cdw12 = htole32(7);
+	assert_int_equal(host_command(&h, 1, cmd, NULL), 0);
+	host_destroy(&h);
+}
+
+/* Pages that follow each other around the end of the address space are not one
+ * piece, and nothing is reached. */
+static void addresses_do_not_wrap(void **state)
+{
+	struct host h = make(MEM);
+	struct nvme_cmd cmd = {.opcode = NVME_IO_WRITE, .nsid = htole32(1)};
+
+	(void)state;
+	cmd.cdw12 = htole32(15);
+	cmd.prp1 = htole64(0xfffffffffffff000ull);
+	cmd.prp2 = 0;
+	assert_int_equal(host_command(&h, 1, cmd, NULL), NVME_DATA_TRANSFER_ERROR);
+	cmd.flags = 1 << 6;
+	cmd.sgl = (struct nvme_sgl){.addr = htole64(0xffffffffffffff00ull),
+				    .len = htole32(8192)};
+	assert_int_equal(host_command(&h, 1, cmd, NULL), NVME_DATA_TRANSFER_ERROR);
+	cmd.sgl.type = NVME_SGL_LAST << 4;
+	cmd.sgl.len = htole32(4096);
+	assert_int_equal(host_command(&h, 1, cmd, NULL), NVME_DATA_TRANSFER_ERROR);
+	host_destroy(&h);
+}
+
+static void malformed_sgls_are_refused(void **state)
+{
+	static const struct {
+		uint32_t len;	 /* of the only segment */
+		uint8_t segment; /* its type and subtype */
+		uint32_t data_len;
+		uint8_t data; /* of its only descriptor */
+		uint16_t status;
+	} table[] = {
+		{16, NVME_SGL_LAST << 4, 512, 0x00, 0},
+		{16, NVME_SGL_SEGMENT << 4, 512, 0x00, 0},
+		{16, NVME_SGL_LAST << 4, 511, 0x00, DNR | NVME_SGL_LENGTH_INVALID},
+		{16, NVME_SGL_LAST << 4, 513, 0x00, 0},
+		{16, NVME_SGL_LAST << 4, UINT32_MAX, 0x00, 0},
+		{16, NVME_SGL_LAST << 4, 0, 0x00, DNR | NVME_SGL_LENGTH_INVALID},
+		{0, NVME_SGL_LAST << 4, 512, 0x00, DNR | NVME_INVALID_SGL_SEGMENT},
+		{15, NVME_SGL_LAST << 4, 512, 0x00, DNR | NVME_INVALID_SGL_SEGMENT},
+		{17, NVME_SGL_LAST << 4, 512, 0x00, DNR | NVME_INVALID_SGL_SEGMENT},
+		{16, NVME_SGL_LAST << 4 | 1, 512, 0x00, DNR | NVME_INVALID_SGL_SEGMENT},
+		{16, NVME_SGL_LAST << 4, 512, 0x01, DNR | NVME_SGL_TYPE_INVALID},
+		{16, NVME_SGL_LAST << 4, 512, 0x0f, DNR | NVME_SGL_TYPE_INVALID},
+		{16, NVME_SGL_LAST << 4, 512, NVME_SGL_BIT_BUCKET << 4,
+		 DNR | NVME_SGL_TYPE_INVALID},
+		{16, NVME_SGL_LAST << 4, 512, 0x40, DNR | NVME_SGL_TYPE_INVALID},
+		{16, NVME_SGL_LAST << 4, 512, 0xf0, DNR | NVME_SGL_TYPE_INVALID},
+		{16, NVME_SGL_LAST << 4, 16, NVME_SGL_LAST << 4,
+		 DNR | NVME_INVALID_SGL_SEGMENT},
+		{32, NVME_SGL_SEGMENT << 4, 16, NVME_SGL_LAST << 4,
+		 DNR | NVME_INVALID_SGL_SEGMENT},
+	};
+	struct host h = make(MEM);
+	struct nvme_cmd cmd = {.opcode = NVME_IO_READ, .nsid = htole32(1)};
+	struct nvme_sgl *list = guest_at(h.g, HOST_LIST);
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_LEN(table); i++) {
+		memset(list, 0, 64);
+		list[0] = (struct nvme_sgl){.addr = htole64(guest_iova(h.g, HOST_DATA)),
+					    .len = htole32(table[i].data_len),
+					    .type = table[i].data};
+		cmd.flags = 1 << 6;
+		cmd.sgl = (struct nvme_sgl){.addr = htole64(guest_iova(h.g, HOST_LIST)),
+					    .len = htole32(table[i].len),
+					    .type = table[i].segment};
+		if (host_command(&h, 1, cmd, NULL) != table[i].status)
+			fail_msg("row %u", i);
+		/* The kind that the standard reserves, and admin commands. */
+		cmd.flags = 3 << 6;
+		assert_int_equal(host_command(&h, 1, cmd, NULL),
+				 DNR | NVME_INVALID_FIELD);
+	}
+	cmd.opcode = NVME_ADMIN_IDENTIFY;
+	cmd.flags = 1 << 6;
+	assert_int_equal(admin(&h, cmd), DNR | NVME_INVALID_FIELD);
+	host_destroy(&h);
+	h = make(MEM ",sgl=off");
+	cmd.opcode = NVME_IO_READ;
+	assert_int_equal(host_command(&h, 1, cmd, NULL), DNR | NVME_INVALID_FIELD);
+	host_destroy(&h);
+}
+
+/* ---- admin ---- */
+
+static void aborts_are_answered(void **state)
+{
+	struct host h = make(MEM);
+	struct nvme_cmd cmd = {.opcode = NVME_ADMIN_ABORT};
+	struct nvme_cqe cqe;
+	uint32_t result = 0;
+
+	(void)state;
+	/* Nothing of that number; a queue that is not there. */
+	cmd.cdw10 = htole32(0xabcd0001);
+	assert_int_equal(host_command(&h, 0, cmd, &result), 0);
+	assert_int_equal(result, 1);
+	cmd.cdw10 = htole32(0xabcd0002);
+	assert_int_equal(host_command(&h, 0, cmd, NULL), DNR | NVME_INVALID_FIELD);
+	cmd.cdw10 = htole32(0xabcdffff);
+	assert_int_equal(host_command(&h, 0, cmd, NULL), DNR | NVME_INVALID_FIELD);
+	/* More than the limit at a time: all are answered at once, none is over it. */
+	cmd.cdw10 = 0;
+	for (unsigned i = 0; i < NVME_ABORTS_MAX + 2; i++)
+		host_put(&h, 0, cmd);
+	host_ring(&h, 0);
+	guest_run(h.g, 100);
+	for (unsigned i = 0; i < NVME_ABORTS_MAX + 2; i++) {
+		assert_true(host_take(&h, 0, &cqe));
+		assert_int_equal(le16toh(cqe.status) >> 1, 0);
+	}
+	host_destroy(&h);
+}
+
+/* Shadow doorbells that cannot be reached: the registers go on. */
+static void shadow_doorbells_out_of_reach(void **state)
+{
+	static const uint64_t far[] = {0, 0x123000, 0xfffffffffffff000ull};
+	struct host h = make(MEM);
+	struct nvme_cmd cmd = {.opcode = NVME_ADMIN_DBBUF_CONFIG};
+	uint32_t *shadow = guest_at(h.g, HOST_SHADOW);
+
+	(void)state;
+	cmd.prp1 = htole64(guest_iova(h.g, HOST_SHADOW) + 8);
+	cmd.prp2 = htole64(guest_iova(h.g, HOST_EVENT));
+	assert_int_equal(admin(&h, cmd), DNR | NVME_INVALID_FIELD);
+	for (unsigned i = 0; i < ARRAY_LEN(far); i++)
+		for (unsigned which = 0; which < 3; which++) {
+			cmd.prp1 = htole64(guest_iova(h.g, HOST_SHADOW));
+			cmd.prp2 = htole64(guest_iova(h.g, HOST_EVENT));
+			if (which != 1)
+				cmd.prp1 = htole64(far[i]);
+			if (which)
+				cmd.prp2 = htole64(far[i]);
+			shadow[2] = htole32(h.queue[1].sq_tail);
+			shadow[3] = htole32(h.queue[1].cq_head);
+			h.queue[1].shadow = which == 1;
+			assert_int_equal(admin(&h, cmd), 0);
+			assert_int_equal(host_rw(&h, NVME_IO_READ, 0, 1, 0), 0);
+			assert_int_equal(csts(&h), NVME_CSTS_RDY);
+		}
+	host_destroy(&h);
+	h = make(MEM ",shadow-doorbells=off");
+	assert_int_equal(admin(&h, cmd), DNR | NVME_INVALID_OPCODE);
+	host_destroy(&h);
+}
+
+/* ---- shutdown and reset ---- */
+
+static void a_shutdown_ends_with_a_restart(void **state)
+{
+	static const uint32_t how[] = {1u << 14, 2u << 14};
+	struct host h = make(MEM);
+	const uint32_t on = NVME_CC_EN | 6u << 16 | 4u << 20;
+
+	(void)state;
+	for (unsigned i = 0; i < 4; i++) {
+		set_cc(&h, on | how[i % 2]);
+		assert_int_equal(csts(&h), NVME_CSTS_RDY | NVME_CSTS_SHST_COMPLETE);
+		/* Said again, it stays complete; taken back with the controller on. */
+		set_cc(&h, on | how[i % 2]);
+		assert_int_equal(csts(&h), NVME_CSTS_RDY | NVME_CSTS_SHST_COMPLETE);
+		if (i < 2) {
+			set_cc(&h, on);
+			assert_int_equal(csts(&h), NVME_CSTS_RDY);
+		}
+		set_cc(&h, 0);
+		assert_int_equal(csts(&h), 0);
+		host_enable(&h);
+		host_add_queue(&h, 1);
+		assert_int_equal(host_rw(&h, NVME_IO_READ, 0, 1, 0), 0);
+	}
+	/* Disabled in the same write, and before it was ever on. */
+	set_cc(&h, 1u << 14);
+	assert_int_equal(csts(&h), NVME_CSTS_SHST_COMPLETE);
+	set_cc(&h, 0);
+	host_enable(&h);
+	host_destroy(&h);
+}
+
+/* CC.EN 1 -> 0 -> 1 with commands in all stages: not fetched, under way, waiting for
+ * room. No completion comes after, and the queues begin anew. */
+static void enabling_again_begins_anew(void **state)
+{
+	struct host h = make("backend=mem,size=8M,queues=4");
+	struct nvme_cmd cmd = {.opcode = NVME_IO_READ, .nsid = htole32(1)};
+	static uint8_t before[4096];
+	void *cq = guest_at(h.g, HOST_CQ + 0x10000);
+
+	(void)state;
+	for (unsigned round = 0; round < 6; round++) {
+		host_prp(&h, &cmd, 0, 512);
+		for (unsigned i = 0; i < HOST_QUEUE_LEN - 1; i++)
+			host_put(&h, 1, cmd);
+		host_ring(&h, 1);
+		endpoint_poll(h.g->ep, round);
+		set_cc(&h, 0);
+		assert_int_equal(csts(&h), 0);
+		assert_false(endpoint_busy(h.g->ep));
+		memcpy(before, cq, sizeof(before));
+		guest_run(h.g, 10);
+		assert_memory_equal(before, cq, sizeof(before));
+		/* Doorbells of a controller that is off are none. */
+		host_ring(&h, 1);
+		guest_run(h.g, 10);
+		assert_memory_equal(before, cq, sizeof(before));
+		host_enable(&h);
+		host_ring(&h, 1);
+		guest_run(h.g, 10);
+		host_add_queue(&h, 1);
+		assert_int_equal(host_rw(&h, NVME_IO_READ, 0, 1, 0), 0);
+	}
+	assert_int_equal(csts(&h), NVME_CSTS_RDY);
+	host_destroy(&h);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(namespaces_are_checked),
+		cmocka_unit_test(ranges_do_not_wrap),
+		cmocka_unit_test(the_second_prp_is_checked),
+		cmocka_unit_test(addresses_do_not_wrap),
+		cmocka_unit_test(malformed_sgls_are_refused),
+		cmocka_unit_test(aborts_are_answered),
+		cmocka_unit_test(shadow_doorbells_out_of_reach),
+		cmocka_unit_test(a_shutdown_ends_with_a_restart),
+		cmocka_unit_test(enabling_again_begins_anew),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
