@@ -74,7 +74,9 @@ static uint16_t create_sq(struct nvme *n, const struct nvme_cmd *cmd)
 	return status;
 }
 
-/* Commands under way end first; those not fetched are never answered. */
+/* Commands under way end first; those not fetched, and those that wait for room in the
+ * completion queue, are never answered: the driver takes them for aborted and may use
+ * the queue's number again. */
 static uint16_t delete_sq(struct nvme *n, const struct nvme_cmd *cmd)
 {
 	unsigned id = cdw_low(cmd->cdw10);
@@ -83,6 +85,7 @@ static uint16_t delete_sq(struct nvme *n, const struct nvme_cmd *cmd)
 		return NVME_QID_INVALID | NVME_DNR;
 	if (n->sq[id].under_way)
 		nvme_io_drain(n, &n->sq[id]);
+	nvme_cq_forget(n, &n->cq[n->sq[id].cq], &n->sq[id]);
 	n->cq[n->sq[id].cq].users--;
 	n->sq[id] = (struct nvme_sq){0};
 	return NVME_OK;
@@ -96,7 +99,7 @@ static uint16_t delete_cq(struct nvme *n, const struct nvme_cmd *cmd)
 		return NVME_QID_INVALID | NVME_DNR;
 	if (n->cq[id].users)
 		return NVME_QUEUE_DELETION_INVALID | NVME_DNR;
-	nvme_cq_forget(n, &n->cq[id]);
+	nvme_cq_forget(n, &n->cq[id], NULL);
 	n->cq[id] = (struct nvme_cq){0};
 	nvme_update_intx(n);
 	return NVME_OK;

@@ -210,8 +210,9 @@ void nvme_update_intx(struct nvme *n);
 /* Gives the request back with its status; pages are released. */
 void nvme_request_complete(struct nvme *n, struct nvme_request *rq);
 void nvme_request_free(struct nvme *n, struct nvme_request *rq);
-/* The requests of a queue that wait for room in its completion queue vanish. */
-void nvme_cq_forget(struct nvme *n, struct nvme_cq *cq);
+/* The requests that wait for room in a completion queue vanish: those of sq, or all:
+ * NULL. */
+void nvme_cq_forget(struct nvme *n, struct nvme_cq *cq, const struct nvme_sq *sq);
 /* All requests are free but those that are lost; nothing else is under way. */
 void nvme_requests_init(struct nvme *n);
 

@@ -232,13 +232,17 @@ static void post_parked(struct nvme *n, struct nvme_cq *cq)
 	}
 }
 
-void nvme_cq_forget(struct nvme *n, struct nvme_cq *cq)
+void nvme_cq_forget(struct nvme *n, struct nvme_cq *cq, const struct nvme_sq *sq)
 {
-	while (cq->parked) {
-		struct nvme_request *rq = cq->parked;
+	struct nvme_request *rq = cq->parked, *next;
 
-		cq->parked = rq->next;
-		nvme_request_free(n, rq);
+	cq->parked = NULL;
+	for (; rq; rq = next) {
+		next = rq->next;
+		if (sq && rq->sq != sq)
+			park(cq, rq);
+		else
+			nvme_request_free(n, rq);
 	}
 }
 

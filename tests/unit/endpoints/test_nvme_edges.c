@@ -271,6 +271,56 @@ static void shadow_doorbells_out_of_reach(void **state)
 	host_destroy(&h);
 }
 
+/* A submission queue on a completion queue that is there. */
+static void create_sq(struct host *h, unsigned id, unsigned cq)
+{
+	struct nvme_cmd cmd = {.opcode = NVME_ADMIN_CREATE_SQ,
+			       .cdw10 = htole32(id | (HOST_QUEUE_LEN - 1) << 16),
+			       .cdw11 = htole32(1 | cq << 16),
+			       .prp1 = htole64(guest_iova(h->g, HOST_SQ + id * 0x10000))};
+
+	assert_int_equal(admin(h, cmd), 0);
+	h->queue[id].len = HOST_QUEUE_LEN;
+	h->queue[id].sq_tail = 0;
+}
+
+/* What waits for room when its submission queue is deleted is never told: the
+ * driver may use the number again for another queue's commands. */
+static void a_deleted_queue_tells_nothing_later(void **state)
+{
+	struct host h = make(MEM);
+	struct nvme_cmd cmd = {.opcode = NVME_IO_FLUSH, .nsid = htole32(1)};
+	struct nvme_cmd sq = {.opcode = NVME_ADMIN_DELETE_SQ, .cdw10 = htole32(1)};
+	struct nvme_cqe cqe;
+	unsigned told = 0, others = 0;
+
+	(void)state;
+	for (unsigned round = 0; round < 2; round++) {
+		for (unsigned i = 0; i < HOST_QUEUE_LEN - 1; i++)
+			host_put(&h, 1, cmd);
+		host_ring(&h, 1);
+		guest_run(h.g, 100);
+	}
+	/* So do some of another one on the same completion queue. */
+	create_sq(&h, 2, 1);
+	for (unsigned i = 0; i < 3; i++)
+		host_put(&h, 2, cmd);
+	host_ring(&h, 2);
+	guest_run(h.g, 100);
+	assert_int_equal(admin(&h, sq), 0);
+	while (host_take(&h, 1, &cqe)) {
+		told += le16toh(cqe.sq_id) == 1;
+		others += le16toh(cqe.sq_id) == 2;
+		guest_run(h.g, 10);
+	}
+	assert_int_equal(told, HOST_QUEUE_LEN - 1);
+	assert_int_equal(others, 3);
+	/* The same number again. */
+	create_sq(&h, 1, 1);
+	assert_int_equal(host_rw(&h, NVME_IO_READ, 0, 1, 0), 0);
+	host_destroy(&h);
+}
+
 /* ---- shutdown and reset ---- */
 
 static void a_shutdown_ends_with_a_restart(void **state)
@@ -350,6 +400,7 @@ int main(void)
 		cmocka_unit_test(malformed_sgls_are_refused),
 		cmocka_unit_test(aborts_are_answered),
 		cmocka_unit_test(shadow_doorbells_out_of_reach),
+		cmocka_unit_test(a_deleted_queue_tells_nothing_later),
 		cmocka_unit_test(a_shutdown_ends_with_a_restart),
 		cmocka_unit_test(enabling_again_begins_anew),
 	};
