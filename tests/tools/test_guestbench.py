@@ -90,6 +90,13 @@ class Plan(unittest.TestCase):
             self.assertEqual(step.jobs, ("write64k", "rw4k") if step.endpoint == "nvme"
                              else ("stream", "maerts"))
 
+    def test_huge_pages_only_when_named(self):
+        self.assertNotIn("write64h", plan.Options().jobs)
+        self.assertEqual(guests.huge_pages(plan.Options()), "")
+        named = dataclasses.replace(OPTIONS, jobs=("write64h",), write_jobs=4)
+        self.assertEqual(guests.huge_pages(named), "hugepages=8")
+        self.assertEqual(plan.fio_of(plan.JOBS["write64h"], named)[2], 4)
+
     def test_vcpus_do_not_mix(self):
         vcpus = [s.vcpus for s in plan.plan(OPTIONS)]
         self.assertEqual(vcpus, sorted(vcpus))

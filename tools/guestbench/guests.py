@@ -77,6 +77,13 @@ def per_io(before, after):
     return {"requests_per_io": requests / ios, "kicks_per_io": kicks / ios}
 
 
+def huge_pages(options):
+    """For the kernel's command line: one for each process of fio, its buffers are 1 MiB.
+    A guest that has run for a while finds none."""
+    jobs = [JOBS[name] for name in options.jobs if JOBS[name].huge]
+    return f"hugepages={2 * options.write_jobs}" if jobs else ""
+
+
 def fio_figures(text, job):
     """The median's value, mean latency and number of I/Os of a fio run."""
     found = json.loads(text[text.index("{"):])["jobs"][0]
@@ -129,7 +136,8 @@ class BenchGuest:
             devices = devices + [f"{QEMU_DEVICES[e]}@{SLOTS[e]:x}" for e in endpoints]
         self.vm = guest.Guest(devices, job="bench", params={"modules": "nvme,virtio_net"},
                               extras=["fio", "iperf"], cpus=self.vcpus, viot=viot,
-                              iommu="lazy", commands=True)
+                              iommu="lazy", commands=True,
+                              append=huge_pages(self.options))
         boot = self.vm.wait_line(boot="ok", timeout=60)
         if not boot or not self.vm.wait_line(bench="ready", timeout=60):
             raise LabError(f"the {self.kind} guest did not boot: {self.vm.wait(1).reason}")
@@ -202,7 +210,8 @@ class BenchGuest:
         limit = seconds + ramp + 45
         address = self.address(step)
         if job.fio:
-            words = [*fio_of(job, self.options), seconds, f"{int(1000 * ramp)}ms"]
+            words = [*fio_of(job, self.options), seconds, f"{int(1000 * ramp)}ms",
+                     "huge" if job.huge else "any"]
             _, blocks = self.ask(limit, "fio", address, *words)
             return fio_figures(blocks["bench"], job)
         _, blocks = self.ask(limit, "iperf", address, job.iperf, port, seconds)

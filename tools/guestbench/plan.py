@@ -47,11 +47,15 @@ class Job:
     unit: str
     fio: tuple = ()   # rw, bs, jobs, depth
     iperf: str = ""   # up or down
+    huge: bool = False     # fio's buffers lie in huge pages
+    extra: bool = False    # measured only when it is named
 
 
 JOBS = {job.name: job for job in (
     Job("write64k", "64 KiB random write, {} jobs x depth 16", ("nvme", "blk"), "MiB/s",
         fio=("randwrite", "64k", 16, 16)),
+    Job("write64h", "64 KiB random write, {} x 16, huge pages", ("nvme", "blk"), "MiB/s",
+        fio=("randwrite", "64k", 16, 16), huge=True, extra=True),
     Job("rw4k", "4 KiB random read/write, depth 128", ("nvme", "blk"), "IOPS",
         fio=("randrw", "4k", 1, 128)),
     Job("stream", "TCP_STREAM, guest to host", ("net",), "Mbit/s", iperf="up"),
@@ -70,9 +74,9 @@ class Options:
     ramp: float = 0.5      # seconds of fio before it measures
     vcpus: tuple = (1, 2)
     endpoints: tuple = ("nvme", "net")
-    jobs: tuple = tuple(JOBS)
+    jobs: tuple = tuple(name for name, job in JOBS.items() if not job.extra)
     rows: tuple = tuple(ROWS)
-    write_jobs: int = 16   # fio jobs of write64k
+    write_jobs: int = 16   # fio jobs of write64k and write64h
     seed: int = 1
     count: bool = True     # QEMU's requests and kicks, in runs of their own
     daemon: tuple = ()     # more options for viommud
