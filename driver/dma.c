@@ -100,6 +100,18 @@ static int unmap_strict(struct viommu_drv_domain *domain, uint64_t base, uint64_
 	return r;
 }
 
+/* Addresses for a mapping; those that wait for a flush are not lost to it. */
+static int take_addresses(struct viommu_drv_domain *domain, uint64_t len, uint64_t limit,
+			  uint64_t *base)
+{
+	int r = drv_iova_alloc(&domain->dma.iova, len, limit, base);
+
+	if (r != -ENOSPC)
+		return r;
+	drv_flush_for_room(domain);
+	return drv_iova_alloc(&domain->dma.iova, len, limit, base);
+}
+
 /* batch: the caller's, who syncs; NULL: done on return. */
 static int map_domain(struct viommu_drv_domain *domain, uint64_t limit,
 		      struct viommu_drv_sg *sg, unsigned nr, unsigned flags,
@@ -113,7 +125,7 @@ static int map_domain(struct viommu_drv_domain *domain, uint64_t limit,
 	if (r)
 		return r;
 	for (unsigned i = 0; i < MAP_TRIES; i++) {
-		r = drv_iova_alloc(iova, total, limit, &base);
+		r = take_addresses(domain, total, limit, &base);
 		if (r)
 			return r;
 		r = map_pieces(domain, sg, nr, flags, base, batch ? batch : &own);

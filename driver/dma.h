@@ -20,6 +20,7 @@ struct drv_flush {
 	uint32_t size, head, nr; /* ring: room, oldest, in use */
 	uint32_t full;		 /* entries that start a flush */
 	uint32_t taken;		 /* the oldest ones, which are being flushed */
+	unsigned flusher;	 /* CPU of whoever flushes, when it began */
 	bool flushing, accepting;
 	bool again;	    /* whoever flushes does so once more */
 	uint64_t failures;  /* flushes that failed, and */
@@ -57,6 +58,9 @@ void drv_dma_lose(struct viommu_drv_domain *domain, uint64_t start, uint64_t las
 /* Queues a range. 0: queued (and perhaps flushed); 1: unmap it strictly;
  * negative: queued, and the flush it started failed. */
 int drv_flush_add(struct viommu_drv_domain *domain, uint64_t start, uint64_t last);
+/* Flushes what holds addresses back. Waits as a request does; not for a flush that
+ * the caller may have interrupted. */
+void drv_flush_for_room(struct viommu_drv_domain *domain);
 /* Starts the mode's queues. 0; -ENOMEM. */
 int drv_flush_start(struct viommu_drv_domain *domain, unsigned queues_nr, uint32_t full);
 /* Nothing is queued any more; flushes. */

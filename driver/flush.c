@@ -12,6 +12,15 @@
 /* Requests between two waits: a failure spoils no more ranges than these. */
 #define RUNS_PER_SYNC 64u
 
+/* A number below cpus_nr, whatever the platform says. */
+static unsigned this_cpu(const struct viommu_drv *drv)
+{
+	const struct viommu_drv_platform *p = &drv->platform;
+	unsigned cpu = p->cpu ? p->cpu(drv->platform_opaque) : 0;
+
+	return cpu < p->cpus_nr ? cpu : 0;
+}
+
 /* ---- sorting: heapsort, no memory, no bad case ---- */
 
 static void sift(struct drv_flush_entry *e, uint32_t root, uint32_t nr)
@@ -130,9 +139,11 @@ static int flush_entries(struct viommu_drv_domain *domain, struct drv_flush_entr
 
 /* What to do while another thread flushes the queue. */
 enum busy {
-	WAIT,	   /* for its end, which comes: its waits are bounded */
-	LEAVE,	   /* the queue to it; what came since stays there */
-	HAND_OVER, /* what came since: it flushes once more. Never waits */
+	WAIT,	    /* for its end, which comes: its waits are bounded */
+	WAIT_OTHER, /* as long as a request may take, if it has another CPU: on this
+		     * one it may be what the caller has interrupted */
+	LEAVE,	    /* the queue to it; what came since stays there */
+	HAND_OVER,  /* what came since: it flushes once more. Never waits */
 };
 
 /* Lock held. What is in the queue becomes this flush's; its requests are left to
@@ -179,6 +190,22 @@ static int flush_claim(struct viommu_drv_domain *domain, struct drv_flush *q,
 	return r ? r : more;
 }
 
+/* No lock held. A turn of waiting for whoever flushes on `flusher`; false: it is
+ * left to it. */
+static bool wait_for_flusher(const struct viommu_drv *drv, enum busy busy,
+			     unsigned flusher, struct drv_wait *wait)
+{
+	bool late;
+
+	if (busy != WAIT && busy != WAIT_OTHER)
+		return false;
+	/* Without CPU numbers there is only the time to go by. */
+	if (busy == WAIT_OTHER && drv->platform.cpu && flusher == this_cpu(drv))
+		return false;
+	late = drv_wait_turn(drv, wait);
+	return busy == WAIT || !late;
+}
+
 /* 0, or a failure of this flush or of one that was waited for. */
 static int flush_queue(struct viommu_drv_domain *domain, struct drv_flush *q,
 		       enum busy busy)
@@ -186,17 +213,20 @@ static int flush_queue(struct viommu_drv_domain *domain, struct drv_flush *q,
 	const struct viommu_drv *drv = domain->drv;
 	uintptr_t state = drv_lock(drv, &q->lock);
 	uint64_t failures = q->failures;
+	struct drv_wait wait = {0};
 	bool more = true;
 	int r;
 
-	for (unsigned spins = 0; q->flushing; spins++) {
+	while (q->flushing) {
+		unsigned flusher = q->flusher;
+
 		q->again |= busy == HAND_OVER;
 		drv_unlock(drv, &q->lock, state);
-		if (busy != WAIT)
+		if (!wait_for_flusher(drv, busy, flusher, &wait))
 			return 0;
-		drv_relax(drv, spins);
 		state = drv_lock(drv, &q->lock);
 	}
+	q->flusher = this_cpu(drv);
 	/* Again only if asked meanwhile: once for each call of a timer. */
 	while (more && q->nr) {
 		struct claim c = claim(q);
@@ -232,6 +262,12 @@ static int flush_all(struct viommu_drv_domain *domain, enum busy busy)
 int viommu_drv_dma_flush(struct viommu_drv_domain *domain)
 {
 	return flush_all(domain, WAIT);
+}
+
+void drv_flush_for_room(struct viommu_drv_domain *domain)
+{
+	/* What failed was told, and gives no addresses back. */
+	(void)flush_all(domain, WAIT_OTHER);
 }
 
 /* ---- the timer ---- */
@@ -289,12 +325,11 @@ static unsigned push(struct viommu_drv_domain *domain, struct drv_flush *q,
 
 static struct drv_flush *choose_queue(struct viommu_drv_domain *domain)
 {
-	const struct viommu_drv_platform *p = &domain->drv->platform;
 	unsigned cpu = 0;
 
-	if (load_relaxed(&domain->dma.mode) == VIOMMU_DRV_LAZY_CPU && p->cpu)
-		cpu = p->cpu(domain->drv->platform_opaque);
-	return &domain->dma.queues[cpu < p->cpus_nr ? cpu : 0];
+	if (load_relaxed(&domain->dma.mode) == VIOMMU_DRV_LAZY_CPU)
+		cpu = this_cpu(domain->drv);
+	return &domain->dma.queues[cpu];
 }
 
 int drv_flush_add(struct viommu_drv_domain *domain, uint64_t start, uint64_t last)

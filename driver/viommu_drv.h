@@ -416,7 +416,9 @@ struct viommu_drv_sg {
  * Maps [pa, pa + len) for the endpoint's domain at an address the endpoint can
  * reach. An endpoint in a bypass domain gets pa itself. flags: VIOMMU_DRV_READ,
  * WRITE, MMIO. Result: 0; -EINVAL; -ENXIO: not attached; -ENOSPC: no addresses left
- * below the endpoint's limit; -ENOMEM; -ERANGE: bypass and out of the
+ * below the endpoint's limit, after a flush of what was unmapped lazily (a flush
+ * that runs on the same CPU is not waited for: this call may have interrupted it);
+ * -ENOMEM; -ERANGE: bypass and out of the
  * endpoint's reach; the device's errors as for viommu_drv_sync(). On failure
  * nothing is mapped. Data; waits.
  */

@@ -383,6 +383,52 @@ static void all_addresses_are_used(void **state)
 	teardown(&f);
 }
 
+/* A lazy domain of 16 pages, all of them unmapped and none flushed. */
+static struct viommu_drv_domain *fill_lazily(struct fixture *f, enum viommu_drv_mode mode)
+{
+	const struct viommu_drv_domain_config config = {
+		.mode = mode, .iova_first = 0x10000, .iova_last = 0x1ffff};
+	struct viommu_drv_domain *domain = peer_domain(f->peer, &config);
+	uint64_t iova[16];
+
+	assert_int_equal(viommu_drv_attach(domain, f->ep), 0);
+	for (unsigned i = 0; i < 16; i++)
+		iova[i] = map(f, 0x5000, 0x1000);
+	for (unsigned i = 0; i < 16; i++) {
+		f->peer->cpu = i & 1;
+		assert_int_equal(viommu_drv_dma_unmap(f->ep, iova[i], 0x1000), 0);
+	}
+	assert_int_equal(peer_mapped(f->peer, viommu_drv_domain_id(domain)), 16);
+	return domain;
+}
+
+/* No addresses are left but those that wait for a flush: it is done at once. */
+static void a_flush_makes_room(void **state)
+{
+	(void)state;
+	for (unsigned mode = VIOMMU_DRV_LAZY_CPU; mode <= VIOMMU_DRV_LAZY_SINGLE;
+	     mode++) {
+		struct fixture f = setup_mode(VIOMMU_DRV_STRICT, 0);
+		struct viommu_drv_domain *domain = fill_lazily(&f, mode);
+		unsigned unmaps = peer_count(f.peer, VIRTIO_IOMMU_T_UNMAP);
+		uint64_t all, none;
+
+		/* All sixteen, in one piece. */
+		assert_int_equal(viommu_drv_dma_map(f.ep, 0x5000, 0x10000, RW, &all), 0);
+		assert_int_equal(all, 0x10000);
+		assert_in_range(peer_count(f.peer, VIRTIO_IOMMU_T_UNMAP), unmaps + 1,
+				unmaps + 16);
+		/* Now there is nothing to flush, and nothing is sent. */
+		unmaps = f.peer->log_nr;
+		assert_int_equal(viommu_drv_dma_map(f.ep, 0, 1, RW, &none), -ENOSPC);
+		assert_int_equal(f.peer->log_nr, unmaps);
+		assert_int_equal(viommu_drv_dma_unmap(f.ep, all, 0x10000), 0);
+		assert_int_equal(viommu_drv_detach(f.ep), 0);
+		viommu_drv_domain_destroy(domain);
+		teardown(&f);
+	}
+}
+
 static void reserved_regions(void **state)
 {
 	struct viommu_drv_batch batch = VIOMMU_DRV_BATCH_INIT;
@@ -537,6 +583,27 @@ static void failed_unmap_is_lost(void **state)
 	teardown(&f);
 }
 
+/* A flush for room that fails makes none. */
+static void failed_flush_makes_no_room(void **state)
+{
+	struct fixture f = setup_mode(VIOMMU_DRV_STRICT, 0);
+	struct viommu_drv_domain *domain = fill_lazily(&f, VIOMMU_DRV_LAZY_CPU);
+	struct viommu_drv_dma_stats stats;
+	uint64_t iova;
+
+	(void)state;
+	f.peer->script = fail_unmaps;
+	assert_int_equal(viommu_drv_dma_map(f.ep, 0, 1, RW, &iova), -ENOSPC);
+	f.peer->script = NULL;
+	assert_int_equal(f.peer->flush_failed_bytes, 0x10000);
+	viommu_drv_dma_get_stats(domain, &stats);
+	assert_int_equal(stats.lost_bytes, 0x10000);
+	assert_int_equal(viommu_drv_dma_map(f.ep, 0, 1, RW, &iova), -ENOSPC);
+	assert_int_equal(viommu_drv_detach(f.ep), 0);
+	viommu_drv_domain_destroy(domain);
+	teardown(&f);
+}
+
 static void failed_flush_is_told(void **state)
 {
 	struct fixture f = setup_mode(VIOMMU_DRV_LAZY_CPU, 4);
@@ -658,11 +725,13 @@ int main(void)
 		cmocka_unit_test(untrusted_is_strict),
 		cmocka_unit_test(endpoint_limits),
 		cmocka_unit_test(all_addresses_are_used),
+		cmocka_unit_test(a_flush_makes_room),
 		cmocka_unit_test(reserved_regions),
 		cmocka_unit_test(bypass_domain),
 		cmocka_unit_test(coherent_buffers),
 		cmocka_unit_test(large_static_maps),
 		cmocka_unit_test(failed_unmap_is_lost),
+		cmocka_unit_test(failed_flush_makes_no_room),
 		cmocka_unit_test(failed_flush_is_told),
 		cmocka_unit_test(failed_map_leaves_nothing),
 		cmocka_unit_test(lazy_queue_and_reset),

@@ -9,6 +9,8 @@
 
 #define RW   (VIOMMU_DRV_READ | VIOMMU_DRV_WRITE)
 #define PAGE 0x1000ull
+/* Looks at what another thread does. */
+#define TURNS_MAX 10000000u
 
 static struct fixture {
 	struct peer *peer;
@@ -257,6 +259,68 @@ static void work(void *opaque, uint16_t index)
 	peer_work(opaque);
 }
 
+/* ---- no addresses left while another thread flushes ---- */
+
+static const struct viommu_drv_domain_config two_pages = {
+	.mode = VIOMMU_DRV_LAZY_CPU, .iova_first = PAGE, .iova_last = 3 * PAGE - 1};
+
+#define TIMEOUT_NS 10000000000ull /* the driver's default */
+
+static int map_result;
+
+/* Interrupts the flush: waiting for it would never end. */
+static void map_three(void)
+{
+	int r = viommu_drv_dma_map(f.ep, 0xd000, PAGE, RW, &three);
+
+	__atomic_store_n(&map_result, r, __ATOMIC_RELEASE);
+}
+
+/* The thread that flushes was moved to another CPU before. */
+static void move_and_map_three(void)
+{
+	f.peer->cpu ^= 1;
+	map_three();
+}
+
+static void map_interrupts_a_flush(void **state)
+{
+	uint64_t start;
+
+	(void)state;
+	setup(&two_pages);
+	f.peer->tick_ns = 1000000;
+	start = f.peer->now_ns;
+	assert_int_equal(viommu_drv_dma_unmap(f.ep, f.one, PAGE), 0);
+	map_result = 0;
+	on_kick = map_three;
+	assert_int_equal(viommu_drv_dma_flush(f.domain), 0);
+	assert_int_equal(map_result, -ENOSPC);
+	assert_in_range(f.peer->now_ns - start, 0, TIMEOUT_NS - 1);
+	map_three();
+	assert_int_equal(map_result, 0);
+	assert_int_equal(three, f.one);
+	teardown();
+}
+
+/* As above, where the CPU's number does not tell: the wait has an end. */
+static void map_waits_with_an_end(void **state)
+{
+	uint64_t start;
+
+	(void)state;
+	setup(&two_pages);
+	f.peer->tick_ns = 1000000;
+	assert_int_equal(viommu_drv_dma_unmap(f.ep, f.one, PAGE), 0);
+	map_result = 0;
+	start = f.peer->now_ns;
+	on_kick = move_and_map_three;
+	assert_int_equal(viommu_drv_dma_flush(f.domain), 0);
+	assert_int_equal(map_result, -ENOSPC);
+	assert_in_range(f.peer->now_ns - start, TIMEOUT_NS, 2 * TIMEOUT_NS);
+	teardown();
+}
+
 static void *wait_for_the_flush(void *unused)
 {
 	is_waiter = true;
@@ -264,14 +328,61 @@ static void *wait_for_the_flush(void *unused)
 	return unused;
 }
 
+static void *map_behind_the_flush(void *unused)
+{
+	is_waiter = true;
+	map_three();
+	return unused;
+}
+
 static pthread_t waiter;
+
+static void start(void *(*thread)(void *))
+{
+	pthread_create(&waiter, NULL, thread, NULL);
+	/* It is in the queue behind this flush. */
+	for (unsigned i = 0; i < TURNS_MAX; i++) {
+		if (__atomic_load_n(&f.waits, __ATOMIC_RELAXED))
+			return;
+		sched_yield();
+	}
+	fail_msg("it does not wait");
+}
 
 static void start_waiter(void)
 {
-	pthread_create(&waiter, NULL, wait_for_the_flush, NULL);
-	/* It is in the queue behind this flush. */
-	while (!__atomic_load_n(&f.waits, __ATOMIC_RELAXED))
+	start(wait_for_the_flush);
+}
+
+static void start_map(void)
+{
+	f.peer->cpu ^= 1;
+	start(map_behind_the_flush);
+}
+
+/* Another CPU's flush ends, and its addresses are there. */
+static void map_waits_for_a_flush(void **state)
+{
+	(void)state;
+	setup(&two_pages);
+	assert_int_equal(viommu_drv_dma_unmap(f.ep, f.one, PAGE), 0);
+	f.peer->threaded = true;
+	peer_kick = work;
+	on_kick = start_map;
+	map_result = -1;
+	assert_int_equal(viommu_drv_dma_flush(f.domain), 0);
+	/* The test's thread is the device. */
+	for (unsigned i = 0; i < TURNS_MAX; i++) {
+		if (__atomic_load_n(&map_result, __ATOMIC_ACQUIRE) != -1)
+			break;
+		peer_work(f.peer);
 		sched_yield();
+	}
+	pthread_join(waiter, NULL);
+	assert_int_equal(map_result, 0);
+	assert_int_equal(three, f.one);
+	f.peer->threaded = false;
+	teardown();
 }
 
 /* Who waited for another one's flush must not think that all is well. */
@@ -301,6 +412,9 @@ int main(void)
 		cmocka_unit_test(no_timer_for_anybody),
 		cmocka_unit_test(timer_during_a_flush),
 		cmocka_unit_test(no_timer_during_a_flush),
+		cmocka_unit_test(map_interrupts_a_flush),
+		cmocka_unit_test(map_waits_with_an_end),
+		cmocka_unit_test(map_waits_for_a_flush),
 		cmocka_unit_test(waiting_for_a_flush_that_fails),
 	};
 
