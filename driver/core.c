@@ -346,6 +346,7 @@ static void tear_down(struct viommu_drv *drv)
 	drv_free(drv, drv->reqq, drv->reqq_nr * sizeof(*drv->reqq));
 	drv_events_fini(drv);
 	free_probe(drv);
+	drv_domain_free_retired(drv);
 	drv->platform.free(drv->platform_opaque, drv, sizeof(*drv));
 }
 
@@ -416,6 +417,7 @@ int viommu_drv_reset(struct viommu_drv *drv)
 	r = reset_device(drv);
 	if (r)
 		return r;
+	drv_domain_free_retired(drv);
 	/* Passes each domain's lock: nobody is between taking a request and
 	 * posting it after this. */
 	for (domain = drv->domains; domain; domain = domain->next)

@@ -428,7 +428,8 @@ void drv_dma_fini(struct viommu_drv_domain *domain)
 {
 	struct drv_dma *dma = &domain->dma;
 
-	/* Nothing is attached: this sends nothing and cannot fail. */
+	/* Nothing is attached: this sends nothing and cannot fail, but for what an
+	 * endpoint may reach that the device did not let go of, and that is told. */
 	(void)drv_dma_force_strict(domain);
 	drv_free(domain->drv, dma->queues,
 		 domain->drv->platform.cpus_nr * sizeof(*dma->queues));

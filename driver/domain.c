@@ -22,28 +22,30 @@ static bool id_used(const struct viommu_drv *drv, uint32_t id)
 
 	while (domain && domain->id != id)
 		domain = domain->next;
+	if (domain)
+		return true;
+	for (domain = drv->retired; domain && domain->id != id; domain = domain->next)
+		;
 	return domain;
 }
 
 /* A number that no domain has; the last one freed comes late. */
 static int choose_id(struct viommu_drv *drv, uint32_t *id)
 {
-	const struct viommu_drv_domain *domain = drv->domains;
 	uint32_t try = drv->next_domain;
 
 	if (try < drv->limits.domain_first || try > drv->limits.domain_last)
 		try = drv->limits.domain_first;
-	/* Among one more than there are domains one is free, unless the range
-	 * is smaller than that. */
-	for (;; domain = domain->next, try = next_id(drv, try)) {
+	/* Among one more than there are numbers in use one is free, unless the
+	 * range is smaller than that. */
+	for (uint64_t left = drv->ids_nr + 1; left; left--, try = next_id(drv, try)) {
 		if (!id_used(drv, try)) {
 			*id = try;
 			drv->next_domain = next_id(drv, try);
 			return 0;
 		}
-		if (!domain)
-			return err(ENOSPC, "domain numbers");
 	}
+	return err(ENOSPC, "domain numbers");
 }
 
 static int check_config(const struct viommu_drv *drv,
@@ -91,6 +93,7 @@ int viommu_drv_domain_create(struct viommu_drv *drv,
 	domain->reqq = &drv->reqq[domain->id % drv->reqq_nr];
 	domain->next = drv->domains;
 	drv->domains = domain;
+	drv->ids_nr++;
 	*out = domain;
 	return 0;
 }
@@ -98,16 +101,38 @@ int viommu_drv_domain_create(struct viommu_drv *drv,
 void viommu_drv_domain_destroy(struct viommu_drv_domain *domain)
 {
 	struct viommu_drv_domain **link;
+	struct viommu_drv *drv;
 
 	if (!domain)
 		return;
-	for (link = &domain->drv->domains; *link != domain; link = &(*link)->next)
+	drv = domain->drv;
+	for (link = &drv->domains; *link != domain; link = &(*link)->next)
 		;
 	*link = domain->next;
 	drv_dma_fini(domain);
 	drv_tree_fini(&domain->mappings);
 	drv_tree_fini(&domain->resv);
-	drv_free(domain->drv, domain, sizeof(*domain));
+	if (domain->ghosts_nr) {
+		/* In another domain of that number, its mappings would be open to
+		 * them: the shell keeps it, which takes no memory that could be
+		 * missing. */
+		domain->next = drv->retired;
+		drv->retired = domain;
+		return;
+	}
+	drv->ids_nr--;
+	drv_free(drv, domain, sizeof(*domain));
+}
+
+void drv_domain_free_retired(struct viommu_drv *drv)
+{
+	struct viommu_drv_domain *domain;
+
+	while ((domain = drv->retired)) {
+		drv->retired = domain->next;
+		drv->ids_nr--;
+		drv_free(drv, domain, sizeof(*domain));
+	}
 }
 
 uint32_t viommu_drv_domain_id(const struct viommu_drv_domain *domain)

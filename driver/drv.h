@@ -118,6 +118,10 @@ struct viommu_drv {
 	uint64_t probe_bad, resets;
 
 	struct viommu_drv_domain *domains;
+	/* Destroyed, but something may still be attached to that number in the
+	 * device: nothing is left of them but that. */
+	struct viommu_drv_domain *retired;
+	uint64_t ids_nr; /* numbers in use: of both lists */
 	struct viommu_drv_endpoint *endpoints;
 	bool stuck; /* the device did not reset: it may reach shared memory */
 };
@@ -270,6 +274,8 @@ void drv_events_fini(struct viommu_drv *drv);
 /* Takes an endpoint out of its domain, in the record only. gone: the device has
  * said that it cannot reach the domain any more. */
 void drv_domain_unlink(struct viommu_drv_endpoint *ep, bool gone);
+/* The device was reset or will not be used any more. */
+void drv_domain_free_retired(struct viommu_drv *drv);
 /* Attach requests and replay, for a device that was reset. */
 int drv_domain_rebuild(struct viommu_drv_domain *domain);
 /* The device knows nothing of the domain any more. */

@@ -321,7 +321,9 @@ struct viommu_drv_domain_config {
 int viommu_drv_domain_create(struct viommu_drv *drv,
 			     const struct viommu_drv_domain_config *config,
 			     struct viommu_drv_domain **out);
-/* No endpoint may be attached; mappings are forgotten. NULL is allowed. Control. */
+/* No endpoint may be attached; mappings are forgotten. The number is free, but for
+ * a domain that an endpoint was destroyed in without the device letting go of it:
+ * then it is not used again before a reset. NULL is allowed. Control. */
 void viommu_drv_domain_destroy(struct viommu_drv_domain *domain);
 uint32_t viommu_drv_domain_id(const struct viommu_drv_domain *domain);
 

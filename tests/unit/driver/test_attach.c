@@ -258,6 +258,74 @@ static void destroyed_without_an_answer(void **state)
 	teardown(&f);
 }
 
+/* The number of the next domain, which is not kept. -1: there is none. */
+static long next_id(struct fixture *f)
+{
+	struct viommu_drv_domain *domain;
+	int r = viommu_drv_domain_create(f->peer->drv, NULL, &domain);
+	long id;
+
+	if (r == -ENOSPC)
+		return -1;
+	assert_int_equal(r, 0);
+	id = viommu_drv_domain_id(domain);
+	viommu_drv_domain_destroy(domain);
+	return id;
+}
+
+static struct fixture setup_four_numbers(void)
+{
+	struct fixture f = {.peer = peer_create()};
+
+	f.peer->config.domain_first = 4;
+	f.peer->config.domain_last = 7;
+	assert_int_equal(peer_start(f.peer, NULL), 0);
+	f.old = peer_domain(f.peer, NULL);
+	f.new = peer_domain(f.peer, NULL);
+	return f;
+}
+
+/* An endpoint that the device keeps in a domain, which then goes. */
+static void leave_a_ghost(struct fixture *f, struct viommu_drv_domain **domain)
+{
+	f->ep = peer_endpoint(f->peer, 8);
+	assert_int_equal(viommu_drv_attach(*domain, f->ep), 0);
+	refused_type = VIRTIO_IOMMU_T_DETACH;
+	refused_from = 0;
+	f->peer->script = refuse;
+	assert_int_equal(viommu_drv_endpoint_destroy(f->ep), -ENOMEM);
+	f->ep = NULL;
+	f->peer->script = NULL;
+	viommu_drv_domain_destroy(*domain);
+	*domain = NULL;
+}
+
+/* The number of a domain that the device may still have an endpoint in is not
+ * another domain's before a reset: its mappings would be open to the endpoint. */
+static void a_ghosts_number(void **state)
+{
+	struct fixture f = setup_four_numbers();
+
+	(void)state;
+	leave_a_ghost(&f, &f.old);
+	for (unsigned i = 0; i < 8; i++)
+		assert_in_range(next_id(&f), 6, 7);
+	/* And there may be none left. */
+	leave_a_ghost(&f, &f.new);
+	f.old = peer_domain(f.peer, NULL);
+	f.new = peer_domain(f.peer, NULL);
+	assert_int_equal(next_id(&f), -1);
+	viommu_drv_domain_destroy(f.old);
+	viommu_drv_domain_destroy(f.new);
+	assert_int_equal(viommu_drv_reset(f.peer->drv), 0);
+	f.old = peer_domain(f.peer, NULL);
+	f.new = peer_domain(f.peer, NULL);
+	assert_in_range(next_id(&f), 4, 7);
+	/* The driver goes while a number is retired. */
+	leave_a_ghost(&f, &f.old);
+	teardown(&f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -268,6 +336,7 @@ int main(void)
 		cmocka_unit_test(a_detach_that_is_refused_too),
 		cmocka_unit_test(no_answer),
 		cmocka_unit_test(destroyed_without_an_answer),
+		cmocka_unit_test(a_ghosts_number),
 	};
 
 	return cmocka_run_group_tests_name("driver attach", tests, NULL, NULL);
