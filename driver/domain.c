@@ -231,6 +231,9 @@ static int map_locked(struct viommu_drv_domain *domain, const struct drv_range *
 		return err(EBUSY, "in a reserved region");
 	if (send)
 		r = drv_reqq_take(domain->reqq, &req);
+	else if (domain->endpoints_nr)
+		/* A replay tells it, but for one that a failed reset ended. */
+		r = load_relaxed(&domain->reqq->broken);
 	if (r)
 		return r;
 	r = drv_tree_insert(&domain->mappings, range);

@@ -654,6 +654,27 @@ static void lazy_queue_and_reset(void **state)
 	teardown(&f);
 }
 
+/* The device did not come back: a mapping that it never hears of is no mapping. */
+static void a_reset_that_fails(void **state)
+{
+	struct viommu_drv_batch batch = VIOMMU_DRV_BATCH_INIT;
+	struct fixture f = setup_mode(VIOMMU_DRV_STRICT, 0);
+	uint64_t kept = map(&f, 0x5000, 0x1000), iova;
+
+	(void)state;
+	f.peer->refuse_features = true;
+	assert_int_equal(viommu_drv_reset(f.peer->drv), -ENODEV);
+	assert_int_equal(viommu_drv_health(f.peer->drv), -EIO);
+	assert_int_equal(viommu_drv_dma_map(f.ep, 0x9000, 0x1000, RW, &iova), -EIO);
+	assert_int_equal(viommu_drv_map(f.domain, 0, 0xfff, 0x9000, RW, &batch), -EIO);
+	f.peer->refuse_features = false;
+	assert_int_equal(viommu_drv_reset(f.peer->drv), 0);
+	assert_int_equal(translate(&f, kept), 0x5000);
+	assert_int_equal(viommu_drv_dma_map(f.ep, 0x9000, 0x1000, RW, &iova), 0);
+	assert_int_equal(translate(&f, iova), 0x9000);
+	teardown(&f);
+}
+
 /* One round of everything, with the nth allocation failing. */
 static void use_everything(struct peer *peer)
 {
@@ -735,6 +756,7 @@ int main(void)
 		cmocka_unit_test(failed_flush_is_told),
 		cmocka_unit_test(failed_map_leaves_nothing),
 		cmocka_unit_test(lazy_queue_and_reset),
+		cmocka_unit_test(a_reset_that_fails),
 		cmocka_unit_test(each_allocation_fails),
 	};
 
