@@ -1,7 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause OR GPL-2.0-only */
 /*
  * driver [-o FILE] [-r ROUNDS] [-t MS] [-s] [-c LINE]...
+ * driver [-s] -n OPS -c LINE
+ * driver -l
  * -s: split rings; -c: this line of the table only (0: the first); may be given again
+ * -n: so many operations in one thread, the device works where the driver waits: for
+ *     tools that count instructions and lines (tools/bench-driver-lines, callgrind)
+ * -l: what a cache line takes from one CPU to the other
  *
  * The published matrix of modes in one process: driver threads map a buffer, an
  * emulated disk on the device thread copies it through the DMA API, the driver
@@ -69,7 +74,8 @@ struct worker {
 	struct rig *rig;
 	const struct cell *cell;
 	unsigned index, pieces_nr;
-	uint64_t end_ns; /* of the round */
+	uint64_t end_ns;  /* of the round, or */
+	uint64_t ops_max; /* operations to do, 0: no count */
 	uint64_t ops;
 	uint32_t *sample; /* ns, of the first SAMPLES_MAX operations */
 	unsigned samples_nr;
@@ -177,11 +183,12 @@ static void *work(void *opaque)
 					    : ring->command[reaped % RIG_RING].status;
 			finish(w, reaped % BUFFERS);
 		}
-		more = more && !w->error && rig_now() < w->end_ns;
+		more = more && !w->error &&
+		       (w->ops_max ? w->ops < w->ops_max : rig_now() < w->end_ns);
 		if (more && DEPTH - (posted - reaped) >= SUBMIT)
 			posted += submit(w, posted, DEPTH - (posted - reaped));
 		else
-			sched_yield();
+			rig_idle(w->rig);
 		rig_tick(w->rig);
 	}
 	return NULL;
@@ -531,7 +538,9 @@ struct options {
 	unsigned rounds, ms;
 	const char *file;
 	bool split;
-	bool some; /* only the chosen cells */
+	bool some;    /* only the chosen cells */
+	bool line;    /* nothing but how long a cache line takes */
+	uint64_t ops; /* to be counted in the first cell chosen; 0: measure */
 };
 
 static bool parse(int argc, char **argv, struct options *o)
@@ -540,7 +549,7 @@ static bool parse(int argc, char **argv, struct options *o)
 
 	*o = (struct options){.rounds = 5, .ms = 60};
 	make_cells();
-	while ((opt = getopt(argc, argv, "o:r:t:sc:")) != -1) {
+	while ((opt = getopt(argc, argv, "o:r:t:sc:n:l")) != -1) {
 		if (opt == 'o')
 			o->file = optarg;
 		else if (opt == 'r')
@@ -549,6 +558,10 @@ static bool parse(int argc, char **argv, struct options *o)
 			o->ms = (unsigned)atoi(optarg);
 		else if (opt == 's')
 			o->split = true;
+		else if (opt == 'l')
+			o->line = true;
+		else if (opt == 'n')
+			o->ops = strtoull(optarg, NULL, 0);
 		else if (opt == 'c' && (unsigned)atoi(optarg) < CELLS_NR)
 			o->some = cells[atoi(optarg)].chosen = true;
 		else
@@ -557,7 +570,41 @@ static bool parse(int argc, char **argv, struct options *o)
 	for (unsigned i = 0; !o->some && i < CELLS_NR; i++)
 		cells[i].chosen = true;
 	return o->rounds && o->rounds <= ROUNDS_MAX && o->ms && optind == argc &&
-	       !(o->file && o->some);
+	       !(o->file && o->some) && (!o->ops || o->some);
+}
+
+/* Where what is on two sides lies, and the operations that were done. */
+static void count(struct rig *rig, uint64_t ops)
+{
+	static struct worker worker[RIG_THREADS_MAX];
+	static uint64_t pa[RIG_THREADS_MAX][BUFFERS];
+	struct viommu_drv_domain *domain;
+	struct cell *cell = cells;
+
+	while (!cell->chosen)
+		cell++;
+	printf("code %p clock %p side %p disk %p memory %p", (void *)(uintptr_t)work,
+	       (const void *)rig_clock(), (void *)&rig->side, (void *)rig->ring,
+	       (void *)rig->memory);
+	make_workers(rig, worker);
+	for (unsigned d = 0; d < BUFFERS; d++)
+		pa[0][d] = rig_memory(rig, 2 * 65536, PAGE);
+	printf(" buffers %p\n", (void *)(rig->memory + pa[0][0]));
+	fflush(stdout);
+	domain = enter_mode(rig, cell->mode);
+	worker[0].ops_max = ops;
+	cell->threads = 1;
+	place_buffers(cell, worker, pa);
+	/* On this thread's stack, which is known to be nobody's business. */
+	work(&worker[0]);
+	if (worker[0].error)
+		abort();
+	printf("operations %llu\n", (unsigned long long)worker[0].ops);
+	if (domain && viommu_drv_detach(rig->drv_ep))
+		abort();
+	viommu_drv_domain_destroy(domain);
+	for (unsigned i = 0; i < RIG_THREADS_MAX; i++)
+		free(worker[i].sample);
 }
 
 /* Cells take turns, forwards and backwards, so that what disturbs the machine meets all
@@ -593,10 +640,20 @@ int main(int argc, char **argv)
 
 	if (!parse(argc, argv, &o) || (o.file && !(json = fopen(o.file, "w")))) {
 		fprintf(stderr, "usage: driver [-o FILE] [-r ROUNDS] [-t MS] [-s] [-c "
-				"LINE]...\n");
+				"LINE]...\n       driver [-s] -n OPS -c LINE\n"
+				"       driver -l\n");
 		return 2;
 	}
-	rig = rig_create(o.split);
+	if (o.line) {
+		printf("a cache line to the other CPU: %.1f ns\n", rig_hop_ns());
+		return 0;
+	}
+	rig = rig_create(o.split, o.ops);
+	if (o.ops) {
+		count(rig, o.ops);
+		rig_destroy(rig);
+		return 0;
+	}
 	measure(rig, &o);
 	if (json)
 		fprintf(json,

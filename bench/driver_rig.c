@@ -18,12 +18,23 @@
 
 static __thread unsigned this_cpu;
 
+/* What each look at the clock adds to it, if there is no device thread. */
+#define ALONE_TICK_NS 100u
+static uint64_t alone_ns; /* 0: there is one */
+
 uint64_t rig_now(void)
 {
 	struct timespec t;
 
+	if (alone_ns)
+		return alone_ns += ALONE_TICK_NS;
 	clock_gettime(CLOCK_MONOTONIC, &t);
 	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+const uint64_t *rig_clock(void)
+{
+	return &alone_ns;
 }
 
 void rig_set_cpu(unsigned cpu)
@@ -127,6 +138,13 @@ static void serve_pause(struct rig *rig)
 	store_release(&rig->paused, 0);
 }
 
+static void device_turn(struct rig *rig)
+{
+	serve_iommu(rig);
+	for (unsigned i = 0; i < RIG_THREADS_MAX; i++)
+		serve_disk(rig, &rig->ring[i]);
+}
+
 static void *device_thread(void *opaque)
 {
 	struct rig *rig = opaque;
@@ -135,11 +153,26 @@ static void *device_thread(void *opaque)
 	while (load_relaxed(&rig->running)) {
 		if (load_acquire(&rig->pause))
 			serve_pause(rig);
-		serve_iommu(rig);
-		for (unsigned i = 0; i < RIG_THREADS_MAX; i++)
-			serve_disk(rig, &rig->ring[i]);
+		device_turn(rig);
 	}
 	return NULL;
+}
+
+/* The device's turn if it has no thread. */
+static bool turn_alone(struct rig *rig)
+{
+	if (!rig->alone)
+		return false;
+	store_relaxed(&rig->side, 1);
+	device_turn(rig);
+	store_relaxed(&rig->side, 0);
+	return true;
+}
+
+void rig_idle(struct rig *rig)
+{
+	if (!turn_alone(rig))
+		sched_yield();
 }
 
 /* Control calls of the device from another thread. */
@@ -297,7 +330,8 @@ static unsigned guest_cpu(void *opaque)
 
 static void guest_relax(void *opaque, unsigned spins)
 {
-	(void)opaque;
+	if (turn_alone(opaque))
+		return;
 	if (spins > SPINS_BEFORE_YIELD)
 		sched_yield();
 	else
@@ -384,9 +418,48 @@ static const struct viommu_drv_platform platform = {
 	.timer_cancel = guest_timer_cancel,
 };
 
+/* ---- a line that goes to and fro ---- */
+
+#define HOPS 1000000u /* round trips */
+
+static uint32_t ball __attribute__((aligned(64)));
+
+/* Both orders pair with the other side's: no more than the line's own. */
+static void play(uint32_t from)
+{
+	for (uint32_t i = from; i < 2 * HOPS; i += 2) {
+		while (load_acquire(&ball) != i)
+			cpu_relax();
+		store_release(&ball, i + 1);
+	}
+}
+
+static void *answer(void *unused)
+{
+	rig_pin(1);
+	play(1);
+	return unused;
+}
+
+double rig_hop_ns(void)
+{
+	pthread_t other;
+	uint64_t start;
+
+	store_relaxed(&ball, 0);
+	rig_pin(0);
+	if (pthread_create(&other, NULL, answer, NULL))
+		abort();
+	start = rig_now();
+	play(0);
+	pthread_join(other, NULL);
+	return (double)(rig_now() - start) / (2.0 * HOPS);
+}
+
 /* ---- life ---- */
 
-static uint8_t *map_memory(size_t len)
+/* fill: with what is no zero page. */
+static uint8_t *map_memory(size_t len, bool fill)
 {
 	uint8_t *p = mmap(NULL, len, PROT_READ | PROT_WRITE,
 			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
@@ -394,7 +467,8 @@ static uint8_t *map_memory(size_t len)
 	if (p == MAP_FAILED)
 		abort();
 	(void)madvise(p, len, MADV_HUGEPAGE);
-	memset(p, 0x77, len);
+	if (fill)
+		memset(p, 0x77, len);
 	return p;
 }
 
@@ -425,7 +499,7 @@ static int start_host(struct rig *rig)
 
 static pthread_t device;
 
-struct rig *rig_create(bool split)
+struct rig *rig_create(bool split, bool alone)
 {
 	const struct viommu_drv_endpoint_config endpoint = {.id = 8};
 	const struct viommu_drv_config config = {.no_packed = split};
@@ -434,14 +508,16 @@ struct rig *rig_create(bool split)
 	if (!rig)
 		abort();
 	memset(rig, 0, sizeof(*rig));
-	rig->memory = map_memory(RIG_MEMORY_LEN);
-	rig->disk = map_memory(RIG_DISK_LEN);
+	rig->memory = map_memory(RIG_MEMORY_LEN, !alone);
+	rig->disk = map_memory(RIG_DISK_LEN, !alone);
 	/* Page 0 stays unused: 0 is no address. */
 	rig->memory_used = 4096;
 	if (start_host(rig))
 		abort();
-	store_relaxed(&rig->running, 1);
-	if (pthread_create(&device, NULL, device_thread, rig) ||
+	rig->alone = alone;
+	alone_ns = alone;
+	store_relaxed(&rig->running, !alone);
+	if ((!alone && pthread_create(&device, NULL, device_thread, rig)) ||
 	    viommu_drv_create(&platform, rig, &transport, rig, &config, &rig->drv) ||
 	    viommu_drv_endpoint_create(rig->drv, &endpoint, &rig->drv_ep))
 		abort();
@@ -452,8 +528,8 @@ void rig_destroy(struct rig *rig)
 {
 	viommu_drv_endpoint_destroy(rig->drv_ep);
 	viommu_drv_destroy(rig->drv);
-	store_relaxed(&rig->running, 0);
-	pthread_join(device, NULL);
+	if (exchange_full(&rig->running, 0u))
+		pthread_join(device, NULL);
 	viommu_dma_destroy(rig->dma_behind);
 	viommu_dma_destroy(rig->dma_direct);
 	viommu_endpoint_remove(rig->ep);

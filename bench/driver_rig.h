@@ -46,33 +46,48 @@ struct rig {
 	uint64_t features;
 	uint8_t status;
 	uint32_t running; /* atomic: the device thread's life */
+	uint32_t side;	  /* 1: the device is at work, for who traces memory */
 	uint32_t pause;	  /* atomic: asked for by control calls */
 	uint32_t paused;  /* atomic */
 	uint8_t *disk;
 	uint64_t disk_at;
 	struct rig_ring ring[RIG_THREADS_MAX];
 
-	/* ---- guest ---- */
-	uint8_t *memory; /* physical addresses are offsets in it */
+	/* ---- both, and nobody writes it while something is measured ---- */
+	uint8_t *memory __attribute__((aligned(64))); /* the guest's; physical addresses
+						       * are offsets in it */
 	size_t memory_used;
 	struct viommu_drv *drv;
 	struct viommu_drv_endpoint *drv_ep;
-	struct viommu_drv_timer *timer; /* guarded by timer_lock */
+	bool alone; /* no device thread */
+
+	/* ---- guest ---- */
+	struct viommu_drv_timer *timer __attribute__((aligned(64))); /* guarded by
+								      * timer_lock */
 	uint64_t timer_due;
 	uint32_t timer_lock;
 };
 
-/* split: split rings, where packed ones are the driver's choice. */
-struct rig *rig_create(bool split);
+/* split: split rings, where packed ones are the driver's choice. alone: no device
+ * thread; the device has its turn where the driver's only one waits. */
+struct rig *rig_create(bool split, bool alone);
 void rig_destroy(struct rig *rig);
 /* Guest memory that is never given back; its physical address. */
 uint64_t rig_memory(struct rig *rig, size_t len, size_t align);
+/* A driver's thread has nothing to do. */
+void rig_idle(struct rig *rig);
+/* Nanoseconds for a cache line from one CPU to the other: of a round trip, half. */
+double rig_hop_ns(void);
 /* Runs the guest's timer if it is due. */
 void rig_tick(struct rig *rig);
 /* The guest's CPU of the calling thread. */
 void rig_set_cpu(unsigned cpu);
 /* Pins the calling thread to a host CPU, if there is one. */
 void rig_pin(unsigned host_cpu);
+/* Nanoseconds; alone: of a clock that moves a little with each look, so that tools
+ * which slow the program down change nothing. */
 uint64_t rig_now(void);
+/* Where that clock is: no part of what is looked at. */
+const uint64_t *rig_clock(void);
 
 #endif
