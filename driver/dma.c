@@ -106,9 +106,8 @@ static int take_addresses(struct viommu_drv_domain *domain, uint64_t len, uint64
 {
 	int r = drv_iova_alloc(&domain->dma.iova, len, limit, base);
 
-	if (r != -ENOSPC)
+	if (r != -ENOSPC || !drv_flush_for_room(domain))
 		return r;
-	drv_flush_for_room(domain);
 	return drv_iova_alloc(&domain->dma.iova, len, limit, base);
 }
 
@@ -141,6 +140,10 @@ static int map_domain(struct viommu_drv_domain *domain, uint64_t limit,
 		/* What was mapped goes; a failure of that shows as lost bytes. */
 		if (r != -EBUSY) {
 			(void)unmap_strict(domain, base, total);
+			/* The device, or the record, has no room for it, and may
+			 * hold what was unmapped lazily. */
+			if (r == -ENOMEM && !batch && drv_flush_for_room(domain))
+				continue;
 			return r;
 		}
 		/* A region was reserved after the address left the tree: the

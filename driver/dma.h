@@ -58,9 +58,10 @@ void drv_dma_lose(struct viommu_drv_domain *domain, uint64_t start, uint64_t las
 /* Queues a range. 0: queued (and perhaps flushed); 1: unmap it strictly;
  * negative: queued, and the flush it started failed. */
 int drv_flush_add(struct viommu_drv_domain *domain, uint64_t start, uint64_t last);
-/* Flushes what holds addresses back. Waits as a request does; not for a flush that
- * the caller may have interrupted. */
-void drv_flush_for_room(struct viommu_drv_domain *domain);
+/* Flushes what holds addresses back, and mappings in the device. Waits as a request
+ * does; not for a flush that the caller may have interrupted. false: nothing was
+ * queued. */
+bool drv_flush_for_room(struct viommu_drv_domain *domain);
 /* Starts the mode's queues. 0; -ENOMEM. */
 int drv_flush_start(struct viommu_drv_domain *domain, unsigned queues_nr, uint32_t full);
 /* Nothing is queued any more; flushes. */

@@ -264,10 +264,22 @@ int viommu_drv_dma_flush(struct viommu_drv_domain *domain)
 	return flush_all(domain, WAIT);
 }
 
-void drv_flush_for_room(struct viommu_drv_domain *domain)
+bool drv_flush_for_room(struct viommu_drv_domain *domain)
 {
-	/* What failed was told, and gives no addresses back. */
-	(void)flush_all(domain, WAIT_OTHER);
+	const struct viommu_drv *drv = domain->drv;
+	bool any = false;
+
+	for (unsigned i = 0; domain->dma.queues && i < drv->platform.cpus_nr; i++) {
+		struct drv_flush *q = &domain->dma.queues[i];
+		uintptr_t state = drv_lock(drv, &q->lock);
+
+		any |= q->nr;
+		drv_unlock(drv, &q->lock, state);
+	}
+	/* What failed was told, and gives nothing back. */
+	if (any)
+		(void)flush_all(domain, WAIT_OTHER);
+	return any;
 }
 
 /* ---- the timer ---- */

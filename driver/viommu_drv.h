@@ -420,7 +420,7 @@ struct viommu_drv_sg {
  * WRITE, MMIO. Result: 0; -EINVAL; -ENXIO: not attached; -ENOSPC: no addresses left
  * below the endpoint's limit, after a flush of what was unmapped lazily (a flush
  * that runs on the same CPU is not waited for: this call may have interrupted it);
- * -ENOMEM; -ERANGE: bypass and out of the
+ * -ENOMEM, likewise (dma_queue_sg: its sync tells); -ERANGE: bypass and out of the
  * endpoint's reach; the device's errors as for viommu_drv_sync(). On failure
  * nothing is mapped. Data; waits.
  */

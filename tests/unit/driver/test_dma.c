@@ -551,6 +551,15 @@ static void fail_maps(struct peer *peer, const struct peer_request *req,
 	}
 }
 
+static void fail_maps_beyond_three(struct peer *peer, const struct peer_request *req,
+				   struct peer_reply *reply)
+{
+	if (req->type == VIRTIO_IOMMU_T_MAP && peer->mappings_nr > 3) {
+		peer->mappings_nr--;
+		reply->status = VIRTIO_IOMMU_S_NOMEM;
+	}
+}
+
 /* An address whose UNMAP failed is not handed out before a reset. */
 static void failed_unmap_is_lost(void **state)
 {
@@ -580,6 +589,38 @@ static void failed_unmap_is_lost(void **state)
 	assert_int_equal(stats.lost_bytes, 0);
 	assert_int_equal(viommu_drv_detach(f.ep), 0);
 	viommu_drv_domain_destroy(domain);
+	teardown(&f);
+}
+
+/* The device has room for three mappings, and one waits for its flush. */
+static void a_flush_makes_room_in_the_device(void **state)
+{
+	struct fixture f = setup_mode(VIOMMU_DRV_LAZY_CPU, 0);
+	struct viommu_drv_batch batch = VIOMMU_DRV_BATCH_INIT;
+	struct viommu_drv_sg sg = {.pa = 0x5000, .len = 0x1000};
+	uint64_t iova[3], more;
+	unsigned maps;
+
+	(void)state;
+	for (unsigned i = 0; i < 3; i++)
+		iova[i] = map(&f, 0x5000, 0x1000);
+	f.peer->script = fail_maps_beyond_three;
+	assert_int_equal(viommu_drv_dma_unmap(f.ep, iova[1], 0x1000), 0);
+	assert_int_equal(viommu_drv_dma_map(f.ep, 0x9000, 0x1000, RW, &more), 0);
+	assert_int_equal(translate(&f, iova[1]), UINT64_MAX);
+	assert_int_equal(translate(&f, more), 0x9000);
+	/* Nothing waits: it is not tried again. */
+	maps = peer_count(f.peer, VIRTIO_IOMMU_T_MAP);
+	assert_int_equal(viommu_drv_dma_map(f.ep, 0, 1, RW, &iova[1]), -ENOMEM);
+	assert_int_equal(peer_count(f.peer, VIRTIO_IOMMU_T_MAP), maps + 1);
+	/* A batch is the caller's, who hears of it from the sync. */
+	assert_int_equal(viommu_drv_dma_unmap(f.ep, more, 0x1000), 0);
+	assert_int_equal(viommu_drv_dma_queue_sg(f.ep, &sg, 1, RW, &batch), 0);
+	assert_int_equal(viommu_drv_sync(f.peer->drv, &batch), -ENOMEM);
+	assert_int_equal(viommu_drv_dma_unmap_sg(f.ep, &sg, 1), 0);
+	assert_int_equal(viommu_drv_dma_flush(f.domain), 0);
+	assert_int_equal(peer_mapped(f.peer, f.id), 2);
+	f.peer->script = NULL;
 	teardown(&f);
 }
 
@@ -752,6 +793,7 @@ int main(void)
 		cmocka_unit_test(coherent_buffers),
 		cmocka_unit_test(large_static_maps),
 		cmocka_unit_test(failed_unmap_is_lost),
+		cmocka_unit_test(a_flush_makes_room_in_the_device),
 		cmocka_unit_test(failed_flush_makes_no_room),
 		cmocka_unit_test(failed_flush_is_told),
 		cmocka_unit_test(failed_map_leaves_nothing),
