@@ -251,7 +251,7 @@ int drv_probe_prepare(struct viommu_drv *drv, uint32_t *probe_size)
 
 static int start_queues(struct viommu_drv *drv)
 {
-	int r = drv_ring_start(drv, &drv->events.ring);
+	int r = drv_events_prepare(drv);
 
 	for (unsigned i = 0; !r && i < drv->reqq_nr; i++)
 		r = drv_reqq_start(&drv->reqq[i]);

@@ -267,6 +267,9 @@ int drv_probe_parse(const uint8_t *props, size_t len, struct viommu_drv_resv *re
 		    unsigned max);
 
 int drv_events_init(struct viommu_drv *drv);
+/* Makes the ring empty and tells the device where it is; closed until the start.
+ * As drv_ring_start(). */
+int drv_events_prepare(struct viommu_drv *drv);
 /* Gives the device all buffers; after DRIVER_OK. */
 void drv_events_start(struct viommu_drv *drv);
 void drv_events_fini(struct viommu_drv *drv);

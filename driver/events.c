@@ -37,6 +37,18 @@ static int give(struct drv_ring *ring, struct event_room *room)
 	return drvq_add(&ring->q, &buf, 0, 1, room);
 }
 
+int drv_events_prepare(struct viommu_drv *drv)
+{
+	struct drv_events *events = &drv->events;
+	uintptr_t state = drv_lock(drv, &events->lock);
+	int r;
+
+	events->closed = true;
+	r = drv_ring_start(drv, &events->ring);
+	drv_unlock(drv, &events->lock, state);
+	return r;
+}
+
 void drv_events_start(struct viommu_drv *drv)
 {
 	struct drv_events *events = &drv->events;

@@ -232,7 +232,7 @@ int viommu_drv_health(struct viommu_drv *drv);
 
 /* Takes what is in the event queue; at most a queue full. Call it from the
  * queue's interrupt, or now and then. Result: events handled, or -EIO: the
- * event queue made no sense and is closed until reset. Data. */
+ * event queue made no sense and is closed until reset, or is being reset. Data. */
 int viommu_drv_poll_events(struct viommu_drv *drv);
 
 /* Bits negotiated, and the device's limits. Data. */
