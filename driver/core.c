@@ -428,7 +428,7 @@ int viommu_drv_reset(struct viommu_drv *drv)
 	if (r)
 		quarantine_all(drv, -EIO);
 	else
-		drv->resets++;
+		drv_count(&drv->resets, 1);
 	return r;
 }
 
@@ -458,8 +458,8 @@ void viommu_drv_get_stats(struct viommu_drv *drv, struct viommu_drv_stats *out)
 	*out = (struct viommu_drv_stats){
 		.faults = load_relaxed(&drv->events.faults),
 		.events_bad = load_relaxed(&drv->events.bad),
-		.probe_bad = drv->probe_bad,
-		.resets = drv->resets,
+		.probe_bad = load_relaxed(&drv->probe_bad),
+		.resets = load_relaxed(&drv->resets),
 	};
 	for (unsigned i = 0; i < drv->reqq_nr; i++) {
 		const struct drv_reqq *rq = &drv->reqq[i];

@@ -483,14 +483,15 @@ void viommu_drv_dma_get_stats(struct viommu_drv_domain *domain,
 {
 	const struct viommu_drv *drv = domain->drv;
 	struct drv_dma *dma = &domain->dma;
+	uintptr_t state;
 
 	*out = (struct viommu_drv_dma_stats){
 		.strict_fallback = load_relaxed(&dma->fallback),
 	};
 	for (unsigned i = 0; dma->queues && i < drv->platform.cpus_nr; i++) {
 		struct drv_flush *q = &dma->queues[i];
-		uintptr_t state = drv_lock(drv, &q->lock);
 
+		state = drv_lock(drv, &q->lock);
 		out->maps += load_relaxed(&dma->iova.cpu[i].maps);
 		out->unmaps += load_relaxed(&dma->iova.cpu[i].unmaps);
 		out->flushes += q->flushes;
@@ -500,5 +501,7 @@ void viommu_drv_dma_get_stats(struct viommu_drv_domain *domain,
 			out->window_ns = q->window_ns;
 		drv_unlock(drv, &q->lock, state);
 	}
+	state = drv_lock(drv, &dma->lock);
 	out->lost_bytes = dma->lost_bytes;
+	drv_unlock(drv, &dma->lock, state);
 }

@@ -84,7 +84,7 @@ static int probe_endpoint(struct viommu_drv_endpoint *ep)
 		/* Copied once, looked at only after. */
 		drv_copy(props, (const uint8_t *)drv->probe + head_len, size);
 		r = keep_regions(ep, props, size);
-		drv->probe_bad += r == -EIO;
+		drv_count(&drv->probe_bad, r == -EIO);
 	}
 	drv_free(drv, props, size);
 	return r;

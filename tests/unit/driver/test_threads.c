@@ -112,8 +112,14 @@ static void *work(void *opaque)
 			assert_true(s->resets);
 		if (!s->resets)
 			assert_true(reachable(s, held[i]));
-		if (rng_chance(&w->rng, 1))
+		if (rng_chance(&w->rng, 1)) {
+			struct viommu_drv_dma_stats dma;
+			struct viommu_drv_stats stats;
+
 			(void)viommu_drv_dma_flush(s->domain);
+			viommu_drv_get_stats(s->peer->drv, &stats);
+			viommu_drv_dma_get_stats(s->domain, &dma);
+		}
 	}
 	for (unsigned i = 0; i < HELD_MAX; i++)
 		if (held[i])
