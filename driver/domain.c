@@ -295,9 +295,11 @@ static int unmap_locked(struct viommu_drv_domain *domain, const struct drv_range
 
 	if (!first || first->start > last)
 		return 0;
-	if (drv_tree_cuts(&domain->mappings, range->start, last))
-		return err(ERANGE, "would cut a mapping");
 	start = first->start;
+	/* What is one mapping, and that is most, is not looked for again. */
+	if ((start < range->start || first->last != last) &&
+	    drv_tree_cuts(&domain->mappings, range->start, last))
+		return err(ERANGE, "would cut a mapping");
 	if (told(domain, start))
 		r = drv_reqq_take(domain->reqq, &req);
 	if (r == -EAGAIN)

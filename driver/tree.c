@@ -177,26 +177,33 @@ static struct drv_range *range_before(const struct drv_tree *tree,
 	return NULL;
 }
 
-struct drv_range *drv_tree_find(const struct drv_tree *tree, uint64_t addr)
+/* drv_tree_find() from the place where addr belongs. */
+static struct drv_range *find_at(const struct drv_tree *tree, const struct path *path,
+				 struct drv_node *leaf, unsigned slot, uint64_t addr)
 {
-	struct drv_range *before;
-	struct path path;
-	struct drv_node *leaf;
-	unsigned slot;
-
-	if (!tree->root)
-		return NULL;
-	leaf = descend(tree, addr, &path);
-	slot = leaf_slot(leaf, addr);
 	/* A key stays when its first range goes, and a range that was added
 	 * before it may reach past it. */
-	before = slot ? NULL : range_before(tree, &path);
+	struct drv_range *before = slot ? NULL : range_before(tree, path);
+	struct path next;
+
 	if (before && before->last >= addr)
 		return before;
 	if (slot < leaf->nr)
 		return &leaf->range[slot];
-	leaf = next_leaf(tree, &path);
+	next = *path;
+	leaf = next_leaf(tree, &next);
 	return leaf ? &leaf->range[0] : NULL;
+}
+
+struct drv_range *drv_tree_find(const struct drv_tree *tree, uint64_t addr)
+{
+	struct path path;
+	struct drv_node *leaf;
+
+	if (!tree->root)
+		return NULL;
+	leaf = descend(tree, addr, &path);
+	return find_at(tree, &path, leaf, leaf_slot(leaf, addr), addr);
 }
 
 bool drv_tree_cuts(const struct drv_tree *tree, uint64_t start, uint64_t last)
@@ -302,26 +309,39 @@ static void insert_up(struct drv_tree *tree, struct path *path, unsigned level,
 	grow_root(tree, key, right);
 }
 
+/* The first range of an empty tree. */
+static int plant(struct drv_tree *tree, const struct drv_range *range)
+{
+	int r = drv_tree_reserve(tree);
+
+	if (r)
+		return r;
+	tree->root = take_node(tree);
+	tree->depth = 1;
+	tree->nr = 1;
+	leaf_insert(tree->root, 0, range);
+	return 0;
+}
+
 int drv_tree_insert(struct drv_tree *tree, const struct drv_range *range)
 {
-	const struct drv_range *next = drv_tree_find(tree, range->start);
+	const struct drv_range *next;
 	struct drv_node *leaf, *right;
 	struct path path;
 	unsigned slot;
 	int r;
 
+	if (!tree->root)
+		return plant(tree, range);
+	leaf = descend(tree, range->start, &path);
+	slot = leaf_slot(leaf, range->start);
+	next = find_at(tree, &path, leaf, slot, range->start);
 	if (next && next->start <= range->last)
 		return err(EEXIST, "overlaps a range");
 	r = drv_tree_reserve(tree);
 	if (r)
 		return r;
 	tree->nr++;
-	if (!tree->root) {
-		tree->root = take_node(tree);
-		tree->depth = 1;
-	}
-	leaf = descend(tree, range->start, &path);
-	slot = leaf_slot(leaf, range->start);
 	if (likely(leaf->nr < LEAF_NR)) {
 		leaf_insert(leaf, slot, range);
 		return 0;
