@@ -16,35 +16,36 @@ static uint32_t next_id(const struct viommu_drv *drv, uint32_t id)
 		       : id + 1;
 }
 
-static bool id_used(const struct viommu_drv *drv, uint32_t id)
+static bool has_id(const struct viommu_drv_domain *domain, uint32_t id)
 {
-	const struct viommu_drv_domain *domain = drv->domains;
-
 	while (domain && domain->id != id)
 		domain = domain->next;
-	if (domain)
-		return true;
-	for (domain = drv->retired; domain && domain->id != id; domain = domain->next)
-		;
 	return domain;
+}
+
+static bool id_used(const struct viommu_drv *drv, uint32_t id)
+{
+	return has_id(drv->domains, id) || has_id(drv->retired, id);
 }
 
 /* A number that no domain has; the last one freed comes late. */
 static int choose_id(struct viommu_drv *drv, uint32_t *id)
 {
-	uint32_t try = drv->next_domain;
+	uint32_t first = drv->next_domain, try;
 
-	if (try < drv->limits.domain_first || try > drv->limits.domain_last)
-		try = drv->limits.domain_first;
-	/* Among one more than there are numbers in use one is free, unless the
-	 * range is smaller than that. */
-	for (uint64_t left = drv->ids_nr + 1; left; left--, try = next_id(drv, try)) {
+	if (first < drv->limits.domain_first || first > drv->limits.domain_last)
+		first = drv->limits.domain_first;
+	/* Ends soon: among one more than there are numbers in use one is free,
+	 * unless the range is smaller than that. */
+	try = first;
+	do {
 		if (!id_used(drv, try)) {
 			*id = try;
 			drv->next_domain = next_id(drv, try);
 			return 0;
 		}
-	}
+		try = next_id(drv, try);
+	} while (try != first);
 	return err(ENOSPC, "domain numbers");
 }
 
@@ -93,7 +94,6 @@ int viommu_drv_domain_create(struct viommu_drv *drv,
 	domain->reqq = &drv->reqq[domain->id % drv->reqq_nr];
 	domain->next = drv->domains;
 	drv->domains = domain;
-	drv->ids_nr++;
 	*out = domain;
 	return 0;
 }
@@ -120,7 +120,6 @@ void viommu_drv_domain_destroy(struct viommu_drv_domain *domain)
 		drv->retired = domain;
 		return;
 	}
-	drv->ids_nr--;
 	drv_free(drv, domain, sizeof(*domain));
 }
 
@@ -130,7 +129,6 @@ void drv_domain_free_retired(struct viommu_drv *drv)
 
 	while ((domain = drv->retired)) {
 		drv->retired = domain->next;
-		drv->ids_nr--;
 		drv_free(drv, domain, sizeof(*domain));
 	}
 }

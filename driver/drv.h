@@ -121,7 +121,6 @@ struct viommu_drv {
 	/* Destroyed, but something may still be attached to that number in the
 	 * device: nothing is left of them but that. */
 	struct viommu_drv_domain *retired;
-	uint64_t ids_nr; /* numbers in use: of both lists */
 	struct viommu_drv_endpoint *endpoints;
 	bool stuck; /* the device did not reset: it may reach shared memory */
 };
