@@ -40,13 +40,6 @@ void top_screen_close(void)
 	tcsetattr(STDIN_FILENO, TCSANOW, &saved);
 }
 
-/* The main loop ends, and puts everything right. */
-static void on_broken(int number)
-{
-	(void)number;
-	until_end();
-}
-
 static void on_resize(int number)
 {
 	(void)number; /* ends the waiting for a key: that is all */
@@ -76,7 +69,7 @@ bool top_screen_open(void)
 
 	if (tcgetattr(STDIN_FILENO, &saved))
 		return false;
-	catch (SIGPIPE, on_broken);
+	catch (SIGPIPE, until_end); /* the main loop ends, and puts all right */
 	for (i = 0; i < sizeof(crashes) / sizeof(crashes[0]); i++)
 		catch (crashes[i], on_crash);
 	catch (SIGWINCH, on_resize);

@@ -7,12 +7,7 @@
 
 static volatile sig_atomic_t ended;
 
-void until_end(void)
-{
-	ended = 1;
-}
-
-static void on_end(int number)
+void until_end(int number)
 {
 	(void)number;
 	ended = 1;
@@ -22,7 +17,7 @@ void until_catch(void)
 {
 	static const int ends[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
 	/* No SA_RESTART: waiting ends. */
-	struct sigaction action = {.sa_handler = on_end}, old;
+	struct sigaction action = {.sa_handler = until_end}, old;
 	unsigned i;
 
 	for (i = 0; i < sizeof(ends) / sizeof(ends[0]); i++)

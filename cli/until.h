@@ -8,8 +8,8 @@
 /* From now on SIGINT, SIGTERM, SIGHUP and SIGQUIT interrupt waiting and set a mark
  * instead of ending the program; those that are ignored (nohup) still are. */
 void until_catch(void);
-/* As if one of them had come; may be called by a signal's handler. */
-void until_end(void);
+/* As if one of them had come; a signal's handler. */
+void until_end(int number);
 /* Whether one of them came. */
 bool until_ended(void);
 /* Sleeps; false: one of them came. */
