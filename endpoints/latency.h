@@ -35,14 +35,16 @@ struct latency_one {
 
 /* Zeroed at the start. */
 struct latency {
+	uint64_t turn_ns; /* when this turn began: what it takes counts from then */
 	unsigned waiting; /* bit n: of kind n some are */
 	struct latency_one kind[LATENCY_KINDS_NR];
 };
 
-/* When this turn began. */
-static inline uint64_t latency_turn(const struct endpoint *ep)
+/* A turn of the endpoint begins. */
+static inline void latency_turn(struct latency *l, const struct endpoint *ep)
 {
-	return ep->env.turn_ns ? ep->env.turn_ns(ep->env.opaque) : endpoint_now_ns();
+	l->turn_ns =
+		ep->env.turn_ns ? ep->env.turn_ns(ep->env.opaque) : endpoint_now_ns();
 }
 
 void latency_begin_run(struct latency *l, enum latency_kind kind, uint64_t from_ns);
@@ -59,7 +61,7 @@ static inline void latency_done(struct latency *l, enum latency_kind kind,
 		latency_begin_run(l, kind, from_ns);
 }
 
-/* What completed is published at now_ns. */
+/* What completed, if anything, is published at now_ns. */
 void latency_add(struct latency *l, uint64_t now_ns);
 static inline void latency_publish(struct latency *l)
 {

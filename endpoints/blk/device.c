@@ -164,7 +164,7 @@ static unsigned poll_blk(struct endpoint *ep, unsigned budget)
 	struct blk *blk = to_blk(ep);
 
 	blk->stats.polls++;
-	blk->turn_ns = latency_turn(ep);
+	latency_turn(&blk->latency, ep);
 	block_disarm(blk->block);
 	virtio_retry(&blk->virtio);
 	if (unlikely(flag_test(&blk->revokes.pending)))

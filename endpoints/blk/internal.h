@@ -108,7 +108,6 @@ struct blk {
 	struct viommu_hold *holds;
 	struct revokes revokes;
 	struct blk_stats stats;
-	uint64_t turn_ns; /* when this turn began */
 	struct latency latency;
 };
 

@@ -340,7 +340,7 @@ void request_begin(struct blk *blk, struct request *req)
 	req->data_len = 0;
 	req->segment_nr = 0;
 	req->kind = LATENCY_OTHER;
-	req->taken_ns = blk->turn_ns;
+	req->taken_ns = blk->latency.turn_ns;
 	if (unlikely(!req->chain.writable_len)) {
 		blk->virtio.stats.malformed++;
 		virtio_push(&blk->virtio, req->queue, &req->chain, 0);

@@ -88,7 +88,7 @@ static unsigned poll_net(struct endpoint *ep, unsigned budget)
 	struct net *net = to_net(ep);
 
 	net->stats.polls++;
-	net->turn_ns = latency_turn(ep);
+	latency_turn(&net->latency, ep);
 	virtio_retry(&net->virtio);
 	return turn(net, budget ? budget : 1);
 }

@@ -127,7 +127,6 @@ struct net {
 	struct net_backlog backlog;
 
 	struct net_stats stats;
-	uint64_t turn_ns;	/* when this turn began */
 	struct latency latency; /* of sending: LATENCY_WRITE */
 };
 

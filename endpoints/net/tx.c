@@ -151,7 +151,7 @@ unsigned tx_send(struct net *net)
 static void give_back(struct net *net, const struct net_slot *slot)
 {
 	virtio_push(&net->virtio, slot->queue, &slot->chain, 0);
-	latency_done(&net->latency, LATENCY_WRITE, net->turn_ns);
+	latency_done(&net->latency, LATENCY_WRITE, net->latency.turn_ns);
 }
 
 void tx_give_back(struct net *net)

@@ -252,7 +252,7 @@ static unsigned nvme_poll(struct endpoint *ep, unsigned budget)
 	struct nvme *n = to_nvme(ep);
 	unsigned done, taken;
 
-	n->turn_ns = latency_turn(ep);
+	latency_turn(&n->latency, ep);
 	each_block(n, block_disarm);
 	if (nvme_busy(ep))
 		each_block(n, block_settle);

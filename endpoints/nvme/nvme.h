@@ -163,7 +163,6 @@ struct nvme {
 	uint64_t error_count;
 	uint64_t power_on_ns; /* CLOCK_MONOTONIC at creation */
 	struct nvme_stats stats;
-	uint64_t turn_ns; /* when this turn began */
 	struct latency latency;
 
 	struct nvme_request *request; /* NVME_REQUESTS_NR */

@@ -324,8 +324,7 @@ void nvme_queues_interrupt(struct nvme *n)
 	n->batching = 0;
 	intx = !viommu_pci_msix_enabled(n->ep.function);
 	now = endpoint_now_ns();
-	if (n->latency.waiting)
-		latency_add(&n->latency, now);
+	latency_add(&n->latency, now);
 	for (unsigned i = 0; i <= n->top; i++)
 		interrupt(n, &n->cq[i], intx, now);
 	if (intx)
@@ -363,7 +362,7 @@ static void prepare(struct nvme *n, struct nvme_request *rq, struct nvme_sq *sq)
 	rq->cq_id = sq->cq;
 	rq->ns = NULL;
 	rq->cid = le16toh(rq->cmd.cid);
-	rq->taken_ns = n->turn_ns;
+	rq->taken_ns = n->latency.turn_ns;
 	rq->status = NVME_OK;
 	rq->result = 0;
 	rq->started = rq->compare = false;
