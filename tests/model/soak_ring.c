@@ -26,20 +26,15 @@
 #include "base/compiler.h"
 #include "base/errno.h"
 #include "device_kit.h"
+#include "soak.h"
 
-#define IOVAS	  48u /* pages a domain can map */
-#define DOMAINS	  2u
-#define EPS	  3u
-#define READERS	  3u
-#define PAGES	  160u
-#define BATCH	  32u
-#define PAGE_LEN  4096u
-#define IOVA_BASE 0x10000ull
-#define GPA_BASE  (1ull << 32)
-#define POISON	  0xdeaddeaddeaddeadull
-#define WORDS	  16u /* of a page that are looked at: tag, then scratch */
-#define SCRATCH	  8u  /* first word that readers write, one each */
-#define NOWHERE	  -1
+#define IOVAS	48u /* pages a domain can map */
+#define DOMAINS 2u
+#define EPS	3u
+#define READERS 3u
+#define PAGES	160u
+#define BATCH	32u
+#define NOWHERE -1
 
 /* What an endpoint is attached to, for readers: changes whenever that may be in
  * change, and is odd meanwhile; above the low bit: a count, then the domain + 1. */
@@ -76,29 +71,19 @@ static struct {
 	struct rng rng;
 } g;
 
-static void stale(const char *what, uint64_t a, uint64_t b)
-{
-	fprintf(stderr, "STALE: %s (%#llx, %#llx)\n", what, (unsigned long long)a,
-		(unsigned long long)b);
-	abort();
-}
-
 static uint64_t *page_words(int page)
 {
-	return g.ram + (size_t)page * (PAGE_LEN / 8);
+	return words_of(g.ram, page);
 }
 
 static void poison(int page)
 {
-	for (unsigned i = 0; i < WORDS; i++)
-		page_words(page)[i] = POISON;
+	poison_words(page_words(page));
 }
 
 static void check_poison(int page)
 {
-	for (unsigned i = 0; i < WORDS; i++)
-		if (page_words(page)[i] != POISON)
-			stale("a write after the reply", (uint64_t)page, i);
+	check_poison_words(page_words(page), "a write after the reply", page);
 }
 
 /* ---- the driver ---- */
@@ -303,14 +288,6 @@ struct reader {
 	uint64_t tag; /* of the first page held */
 	struct rng rng;
 };
-
-static void check_tag(uint64_t tag, unsigned index)
-{
-	if (tag == POISON)
-		stale("poison read", tag, index);
-	if ((tag & 0xff) != index)
-		stale("another address", tag, index);
-}
 
 /* One page in a section: it stays what it is until the end. */
 static uint64_t touch(struct reader *r, uint64_t *words, unsigned index)

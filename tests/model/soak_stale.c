@@ -25,6 +25,7 @@
 #include "base/atomic.h"
 #include "base/errno.h"
 #include "domain/domain.h"
+#include "soak.h"
 #include "test_alloc.h"
 
 #define IOVAS	     64u /* pages a domain can map */
@@ -35,13 +36,6 @@
 #define REGIONS	     4u
 #define REGION_PAGES 64u
 #define PAGES	     (REGIONS * REGION_PAGES)
-#define PAGE_LEN     4096u
-#define PAGE_WORDS   (PAGE_LEN / 8)
-#define IOVA_BASE    0x10000ull
-#define GPA_BASE     (1ull << 32)
-#define POISON	     0xdeaddeaddeaddeadull
-#define WORDS	     16u /* of a page that are looked at: tag, then scratch */
-#define SCRATCH	     8u	 /* first word that readers write, one each */
 
 /* What an endpoint's addresses mean, for readers: a count that is odd while it
  * is being changed, and one of these. */
@@ -70,29 +64,19 @@ static struct {
 	uint64_t serial, operations;
 } g;
 
-static void stale(const char *what, uint64_t a, uint64_t b)
-{
-	fprintf(stderr, "STALE: %s (%#llx, %#llx)\n", what, (unsigned long long)a,
-		(unsigned long long)b);
-	abort();
-}
-
 static uint64_t *page_words(int page)
 {
-	return g.ram + (size_t)page * PAGE_WORDS;
+	return words_of(g.ram, page);
 }
 
 static void poison(int page)
 {
-	for (unsigned i = 0; i < WORDS; i++)
-		page_words(page)[i] = POISON;
+	poison_words(page_words(page));
 }
 
 static void check_poison(int page)
 {
-	for (unsigned i = 0; i < WORDS; i++)
-		if (page_words(page)[i] != POISON)
-			stale("a write after the end", (uint64_t)page, i);
+	check_poison_words(page_words(page), "a write after the end", page);
 }
 
 static uint64_t make_tag(unsigned domain, unsigned index)
@@ -345,14 +329,6 @@ struct reader {
 	uint64_t tag[8]; /* of the pages held */
 	unsigned index;	 /* first one */
 };
-
-static void check_tag(uint64_t tag, unsigned index)
-{
-	if (tag == POISON)
-		stale("poison read", tag, index);
-	if ((tag & 0xff) != index)
-		stale("another address", tag, index);
-}
 
 /* One page in a section: it stays what it is until the end. */
 static void touch(struct reader *r, uint64_t *words, unsigned index, uint64_t *tag)
