@@ -775,6 +775,15 @@ void peer_destroy(struct peer *peer)
 	free(peer);
 }
 
+void peer_end(struct peer *peer, struct viommu_drv_endpoint *ep,
+	      struct viommu_drv_domain *domain)
+{
+	assert_int_equal(viommu_drv_endpoint_destroy(ep), 0);
+	viommu_drv_domain_destroy(domain);
+	assert_int_equal(peer->wrong, 0);
+	peer_destroy(peer);
+}
+
 struct viommu_drv_endpoint *peer_endpoint(struct peer *peer, uint32_t id)
 {
 	const struct viommu_drv_endpoint_config config = {.id = id};

@@ -145,6 +145,10 @@ struct peer {
 struct peer *peer_create(void);
 /* Destroys the driver if there is one; fails the test on a leak. */
 void peer_destroy(struct peer *peer);
+/* The same after an endpoint and its domain; fails too if the device found the driver
+ * wrong. */
+void peer_end(struct peer *peer, struct viommu_drv_endpoint *ep,
+	      struct viommu_drv_domain *domain);
 /* The driver on this device. */
 int peer_start(struct peer *peer, const struct viommu_drv_config *config);
 struct peer *peer_create_started(void);

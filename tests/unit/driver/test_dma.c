@@ -31,10 +31,7 @@ static struct fixture setup_mode(enum viommu_drv_mode mode, uint32_t entries)
 
 static void teardown(struct fixture *f)
 {
-	assert_int_equal(viommu_drv_endpoint_destroy(f->ep), 0);
-	viommu_drv_domain_destroy(f->domain);
-	assert_int_equal(f->peer->wrong, 0);
-	peer_destroy(f->peer);
+	peer_end(f->peer, f->ep, f->domain);
 }
 
 static uint64_t map(struct fixture *f, uint64_t pa, uint64_t len)

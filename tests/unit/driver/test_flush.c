@@ -75,10 +75,7 @@ static void setup(const struct viommu_drv_domain_config *config)
 
 static void teardown(void)
 {
-	assert_int_equal(viommu_drv_endpoint_destroy(f.ep), 0);
-	viommu_drv_domain_destroy(f.domain);
-	assert_int_equal(f.peer->wrong, 0);
-	peer_destroy(f.peer);
+	peer_end(f.peer, f.ep, f.domain);
 }
 
 static bool reachable(uint64_t iova)

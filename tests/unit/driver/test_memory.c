@@ -148,10 +148,7 @@ static void one_mode(enum viommu_drv_mode mode, bool no_sync_map, bool packed)
 		fail_msg("mode %d, %s, %s: %lu calls", mode,
 			 no_sync_map ? "no sync_map" : "sync_map",
 			 packed ? "packed" : "split", calls - warm);
-	assert_int_equal(viommu_drv_endpoint_destroy(f.ep), 0);
-	viommu_drv_domain_destroy(f.domain);
-	assert_int_equal(f.peer->wrong, 0);
-	peer_destroy(f.peer);
+	peer_end(f.peer, f.ep, f.domain);
 }
 
 static void no_memory_per_request(void **state)

@@ -93,10 +93,7 @@ static struct fixture setup(unsigned format)
 
 static void teardown(struct fixture *f)
 {
-	assert_int_equal(viommu_drv_endpoint_destroy(f->ep), 0);
-	viommu_drv_domain_destroy(f->domain);
-	assert_int_equal(f->peer->wrong, 0);
-	peer_destroy(f->peer);
+	peer_end(f->peer, f->ep, f->domain);
 }
 
 /* ---- what the device does ---- */
