@@ -83,6 +83,16 @@ void host_ring(struct host *h, unsigned queue)
 		guest_set_reg(h->g, 0, NVME_REG_DBS + queue * 8, 4, q->sq_tail);
 }
 
+void host_overfill(struct host *h, unsigned queue, struct nvme_cmd cmd)
+{
+	for (unsigned round = 0; round < 2; round++) {
+		for (unsigned i = 0; i < HOST_QUEUE_LEN - 1; i++)
+			host_put(h, queue, cmd);
+		host_ring(h, queue);
+		guest_run(h->g, 100);
+	}
+}
+
 bool host_take(struct host *h, unsigned queue, struct nvme_cqe *out)
 {
 	struct host_queue *q = &h->queue[queue];

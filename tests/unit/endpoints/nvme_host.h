@@ -43,6 +43,8 @@ void host_add_queue(struct host *h, unsigned id);
 /* Puts a command into the ring without telling the device. Its cid. */
 uint16_t host_put(struct host *h, unsigned queue, struct nvme_cmd cmd);
 void host_ring(struct host *h, unsigned queue);
+/* Twice as many of a command as its completion queue has room for; none is taken. */
+void host_overfill(struct host *h, unsigned queue, struct nvme_cmd cmd);
 /* The next completion, if there is one; its head is given back. */
 bool host_take(struct host *h, unsigned queue, struct nvme_cqe *out);
 /* All three: status without the phase, DW0 in *result (may be NULL). */
