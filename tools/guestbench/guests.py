@@ -78,8 +78,8 @@ def per_io(before, after):
 
 
 def huge_pages(options):
-    """For the kernel's command line: one for each process of fio, its buffers are 1 MiB.
-    A guest that has run for a while finds none."""
+    """For the kernel's command line, as a guest that has run for a while finds none: a
+    process of fio, whose buffers are 1 MiB, takes one, and there are twice as many."""
     jobs = [JOBS[name] for name in options.jobs if JOBS[name].huge]
     return f"hugepages={2 * options.write_jobs}" if jobs else ""
 
