@@ -190,10 +190,7 @@ static uint16_t dbbuf_config(struct nvme *n, const struct nvme_cmd *cmd)
 		return NVME_INVALID_OPCODE | NVME_DNR;
 	if (shadow % NVME_PAGE || event % NVME_PAGE)
 		return NVME_FIELD_REFUSED;
-	n->shadow_iova = shadow;
-	n->event_iova = event;
-	n->shadow = true;
-	return NVME_OK;
+	return nvme_shadow_set(n, shadow, event) ? NVME_OK : NVME_DATA_TRANSFER_ERROR;
 }
 
 uint16_t nvme_admin_command(struct nvme *n, struct nvme_request *rq)

@@ -202,6 +202,9 @@ void nvme_sq_init(struct nvme *n, unsigned id, uint64_t iova, uint32_t len, uint
 void nvme_cq_init(struct nvme *n, unsigned id, uint64_t iova, uint32_t len);
 void nvme_sq_doorbell(struct nvme *n, unsigned id, uint32_t tail);
 void nvme_cq_doorbell(struct nvme *n, unsigned id, uint32_t head);
+/* Doorbells are in memory from now on. false: not within the device's reach; nothing
+ * has changed. */
+bool nvme_shadow_set(struct nvme *n, uint64_t shadow, uint64_t event);
 unsigned nvme_queues_poll(struct nvme *n, unsigned budget);
 bool nvme_queues_arm(struct nvme *n);
 void nvme_queues_interrupt(struct nvme *n);

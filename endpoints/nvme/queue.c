@@ -47,30 +47,60 @@ static uint64_t shadow_offset(unsigned id, bool completion)
 }
 
 /* Inside a section. NULL: out of reach. */
-static uint32_t *shadow_word(struct nvme *n, uint64_t base, uint64_t offset,
-			     unsigned perm)
+static uint32_t *shadow_word(struct nvme *n, uint64_t iova, unsigned perm)
 {
 	struct viommu_span span;
 
-	if (viommu_dma_translate(n->dma, base + offset, 4, perm, &span) || span.len < 4)
+	if (viommu_dma_translate(n->dma, iova, 4, perm, &span) || span.len < 4)
 		return NULL;
 	return span.hva;
 }
 
-/* The admin queue keeps its registers (as drivers do). */
+/* The driver's page is gone: looking again at each turn would only be a fault each
+ * time. What it stored there last is lost to us, so it is told to reset. */
+static void lose_shadow(struct nvme *n)
+{
+	n->shadow = false;
+	nvme_event(n, NVME_EVENT_INTERNAL_ERROR);
+	endpoint_log(n->ep.env.log, VIOMMU_LOG_WARN,
+		     "%s: the shadow doorbells are out of the device's reach; it looks "
+		     "at its registers only",
+		     n->ep.name);
+}
+
+/* The admin queue keeps its registers (as drivers do). A driver that has shut the
+ * controller down submits nothing more, and its pages may go. */
 static bool has_shadow(const struct nvme *n, unsigned id)
 {
-	return n->shadow && id;
+	return n->shadow && id && !(n->csts & NVME_CSTS_SHST_MASK);
+}
+
+bool nvme_shadow_set(struct nvme *n, uint64_t shadow, uint64_t event)
+{
+	bool reached;
+
+	viommu_dma_begin(n->dma);
+	reached = shadow_word(n, shadow, VIOMMU_READ) &&
+		  shadow_word(n, event, VIOMMU_WRITE);
+	viommu_dma_end(n->dma);
+	if (!reached)
+		return false;
+	n->shadow_iova = shadow;
+	n->event_iova = event;
+	n->shadow = true;
+	return true;
 }
 
 /* The driver's latest value of a doorbell. */
 static bool read_shadow(struct nvme *n, unsigned id, bool completion, uint32_t *out)
 {
-	uint32_t *word = shadow_word(n, n->shadow_iova, shadow_offset(id, completion),
+	uint32_t *word = shadow_word(n, n->shadow_iova + shadow_offset(id, completion),
 				     VIOMMU_READ);
 
-	if (!word)
+	if (!word) {
+		lose_shadow(n);
 		return false;
+	}
 	/* Pairs with the driver's barrier between filling entries and storing
 	 * the doorbell: without it we could read an entry from before. */
 	*out = le32toh(__atomic_load_n(word, __ATOMIC_ACQUIRE));
@@ -80,11 +110,13 @@ static bool read_shadow(struct nvme *n, unsigned id, bool completion, uint32_t *
 static void write_event_index(struct nvme *n, unsigned id, bool completion,
 			      uint32_t value)
 {
-	uint32_t *word = shadow_word(n, n->event_iova, shadow_offset(id, completion),
+	uint32_t *word = shadow_word(n, n->event_iova + shadow_offset(id, completion),
 				     VIOMMU_WRITE);
 
 	if (word)
 		__atomic_store_n(word, htole32(value), __ATOMIC_RELAXED);
+	else
+		lose_shadow(n);
 }
 
 static void bad_doorbell(struct nvme *n, bool queue_exists)
@@ -480,6 +512,7 @@ static bool arm_queue(struct nvme *n, unsigned id)
 
 bool nvme_queues_arm(struct nvme *n)
 {
+	unsigned events = n->event_nr;
 	bool work = false;
 
 	if (!is_running(n))
@@ -488,7 +521,7 @@ bool nvme_queues_arm(struct nvme *n)
 	for (unsigned i = 0; i <= n->top; i++)
 		work |= arm_queue(n, i);
 	viommu_dma_end(n->dma);
-	return work;
+	return work || n->event_nr != events;
 }
 
 void nvme_requests_init(struct nvme *n)

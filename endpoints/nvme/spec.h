@@ -172,6 +172,7 @@ enum nvme_feature {
 /* Asynchronous events (section 5.2): type | info << 8 | log page << 16. */
 #define NVME_EVENT_INVALID_REGISTER (0u | 0u << 8 | (uint32_t)NVME_LOG_ERROR << 16)
 #define NVME_EVENT_INVALID_DOORBELL (0u | 1u << 8 | (uint32_t)NVME_LOG_ERROR << 16)
+#define NVME_EVENT_INTERNAL_ERROR   (0u | 3u << 8 | (uint32_t)NVME_LOG_ERROR << 16)
 #define NVME_EVENT_TEMPERATURE	    (1u | 1u << 8 | (uint32_t)NVME_LOG_SMART << 16)
 #define NVME_EVENT_NS_CHANGED	    (2u | 0u << 8 | (uint32_t)NVME_LOG_CHANGED_NS << 16)
 

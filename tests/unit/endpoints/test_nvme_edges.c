@@ -238,36 +238,157 @@ static void aborts_are_answered(void **state)
 	host_destroy(&h);
 }
 
-/* Shadow doorbells that cannot be reached: the registers go on. */
+#define LAST_PAGE 0xfffffffffffff000ull
+
+/* ---- shadow doorbells ---- */
+
+static uint16_t set_shadow(struct host *h, uint64_t shadow, uint64_t event)
+{
+	struct nvme_cmd cmd = {.opcode = NVME_ADMIN_DBBUF_CONFIG,
+			       .prp1 = htole64(shadow),
+			       .prp2 = htole64(event)};
+
+	return admin(h, cmd);
+}
+
+/* From here on queue 1's doorbells are in memory. */
+static void use_shadow(struct host *h)
+{
+	uint32_t *shadow = guest_at(h->g, HOST_SHADOW);
+
+	shadow[2] = htole32(h->queue[1].sq_tail);
+	shadow[3] = htole32(h->queue[1].cq_head);
+	assert_int_equal(set_shadow(h, guest_iova(h->g, HOST_SHADOW),
+				    guest_iova(h->g, HOST_EVENT)),
+			 0);
+	h->queue[1].shadow = true;
+}
+
+/* The page at `offset` gets a mapping of its own. */
+static void map_page_alone(struct host *h, uint64_t offset, uint32_t flags)
+{
+	uint64_t end = offset + NVME_PAGE;
+
+	assert_int_equal(guest_unmap(h->g, 0, GUEST_LEN), 0);
+	assert_int_equal(guest_map(h->g, 0, offset, RW), 0);
+	assert_int_equal(guest_map(h->g, offset, NVME_PAGE, flags), 0);
+	assert_int_equal(guest_map(h->g, end, GUEST_LEN - end, RW), 0);
+}
+
+/* Shadow doorbells that cannot be reached are refused: nothing changes. */
 static void shadow_doorbells_out_of_reach(void **state)
 {
-	static const uint64_t far[] = {0, 0x123000, 0xfffffffffffff000ull};
+	static const uint64_t far[] = {0, 0x123000, LAST_PAGE};
 	struct host h = make(MEM);
-	struct nvme_cmd cmd = {.opcode = NVME_ADMIN_DBBUF_CONFIG};
-	uint32_t *shadow = guest_at(h.g, HOST_SHADOW);
+	uint64_t shadow = guest_iova(h.g, HOST_SHADOW);
+	uint64_t event = guest_iova(h.g, HOST_EVENT);
 
 	(void)state;
-	cmd.prp1 = htole64(guest_iova(h.g, HOST_SHADOW) + 8);
-	cmd.prp2 = htole64(guest_iova(h.g, HOST_EVENT));
-	assert_int_equal(admin(&h, cmd), DNR | NVME_INVALID_FIELD);
-	for (unsigned i = 0; i < ARRAY_LEN(far); i++)
-		for (unsigned which = 0; which < 3; which++) {
-			cmd.prp1 = htole64(guest_iova(h.g, HOST_SHADOW));
-			cmd.prp2 = htole64(guest_iova(h.g, HOST_EVENT));
-			if (which != 1)
-				cmd.prp1 = htole64(far[i]);
-			if (which)
-				cmd.prp2 = htole64(far[i]);
-			shadow[2] = htole32(h.queue[1].sq_tail);
-			shadow[3] = htole32(h.queue[1].cq_head);
-			h.queue[1].shadow = which == 1;
-			assert_int_equal(admin(&h, cmd), 0);
+	assert_int_equal(set_shadow(&h, shadow + 8, event), DNR | NVME_INVALID_FIELD);
+	for (unsigned in_use = 0; in_use < 2; in_use++) {
+		if (in_use)
+			use_shadow(&h);
+		for (unsigned i = 0; i < ARRAY_LEN(far); i++) {
+			assert_int_equal(set_shadow(&h, far[i], event),
+					 NVME_DATA_TRANSFER_ERROR);
+			assert_int_equal(set_shadow(&h, shadow, far[i]),
+					 NVME_DATA_TRANSFER_ERROR);
+			assert_int_equal(guest_faults(h.g, NULL), 2);
 			assert_int_equal(host_rw(&h, NVME_IO_READ, 0, 1, 0), 0);
-			assert_int_equal(csts(&h), NVME_CSTS_RDY);
 		}
+	}
+	/* The device writes one of the two only. */
+	h.queue[1].shadow = false;
+	map_page_alone(&h, HOST_EVENT, R);
+	assert_int_equal(set_shadow(&h, shadow, event), NVME_DATA_TRANSFER_ERROR);
+	map_page_alone(&h, HOST_SHADOW, R);
+	assert_int_equal(set_shadow(&h, shadow, event), 0);
 	host_destroy(&h);
 	h = make(MEM ",shadow-doorbells=off");
-	assert_int_equal(admin(&h, cmd), DNR | NVME_INVALID_OPCODE);
+	assert_int_equal(set_shadow(&h, shadow, event), DNR | NVME_INVALID_OPCODE);
+	host_destroy(&h);
+}
+
+/* As an event loop that never gets to sleep: guest_run() would stop. */
+static void look_often(struct host *h)
+{
+	for (unsigned i = 0; i < 50; i++) {
+		endpoint_poll(h->g->ep, 64);
+		endpoint_arm(h->g->ep);
+	}
+}
+
+/* A driver that takes away the page of its shadow doorbells hears of it once, in the
+ * device's event and in the IOMMU's; the registers go on. */
+static void shadow_doorbells_that_go_are_told_once(void **state)
+{
+	static const uint64_t page[] = {HOST_SHADOW, HOST_EVENT};
+	struct nvme_cmd aer = {.opcode = NVME_ADMIN_ASYNC_EVENT};
+	struct virtio_iommu_fault fault;
+	struct nvme_cqe cqe;
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_LEN(page); i++) {
+		struct host h = make(MEM);
+
+		map_page_alone(&h, page[i], RW);
+		use_shadow(&h);
+		host_put(&h, 0, aer);
+		host_ring(&h, 0);
+		assert_int_equal(host_rw(&h, NVME_IO_READ, 0, 1, 0), 0);
+		assert_int_equal(guest_unmap(h.g, page[i], NVME_PAGE), 0);
+		assert_int_equal(guest_faults(h.g, NULL), 0);
+		look_often(&h);
+		assert_int_equal(guest_faults(h.g, &fault), 1);
+		assert_true(le64toh(fault.address) - guest_iova(h.g, page[i]) <
+			    NVME_PAGE);
+		assert_non_null(strstr(h.g->said, "shadow doorbells"));
+		assert_true(host_take(&h, 0, &cqe));
+		assert_int_equal(le32toh(cqe.dw0), NVME_EVENT_INTERNAL_ERROR);
+		h.queue[1].shadow = false;
+		assert_int_equal(host_rw(&h, NVME_IO_READ, 0, 1, 0), 0);
+		look_often(&h);
+		assert_int_equal(guest_faults(h.g, NULL), 0);
+		assert_int_equal(csts(&h), NVME_CSTS_RDY);
+		/* A page that is there again can be used again. */
+		assert_int_equal(guest_map(h.g, page[i], NVME_PAGE, RW), 0);
+		use_shadow(&h);
+		assert_int_equal(host_rw(&h, NVME_IO_READ, 0, 1, 0), 0);
+		host_destroy(&h);
+	}
+}
+
+/* An event that comes up on the way to sleep is told before it. */
+static void no_event_is_slept_over(void **state)
+{
+	struct host h = make(MEM);
+	struct nvme_cmd aer = {.opcode = NVME_ADMIN_ASYNC_EVENT};
+
+	(void)state;
+	use_shadow(&h);
+	host_put(&h, 0, aer);
+	host_ring(&h, 0);
+	guest_run(h.g, 100);
+	assert_false(endpoint_arm(h.g->ep));
+	((uint32_t *)guest_at(h.g, HOST_SHADOW))[2] = htole32(HOST_QUEUE_LEN);
+	assert_true(endpoint_arm(h.g->ep));
+	host_destroy(&h);
+}
+
+/* After a shutdown there is nothing to look for: a driver that comes next, in another
+ * domain, finds the controller on and has not disabled it yet. */
+static void shadow_doorbells_end_with_a_shutdown(void **state)
+{
+	struct host h = make(MEM);
+	const uint32_t on = NVME_CC_EN | 6u << 16 | 4u << 20;
+
+	(void)state;
+	use_shadow(&h);
+	set_cc(&h, on | 1u << 14);
+	assert_int_equal(csts(&h), NVME_CSTS_RDY | NVME_CSTS_SHST_COMPLETE);
+	assert_int_equal(guest_unmap(h.g, 0, GUEST_LEN), 0);
+	look_often(&h);
+	assert_int_equal(guest_faults(h.g, NULL), 0);
 	host_destroy(&h);
 }
 
@@ -395,6 +516,9 @@ int main(void)
 		cmocka_unit_test(malformed_sgls_are_refused),
 		cmocka_unit_test(aborts_are_answered),
 		cmocka_unit_test(shadow_doorbells_out_of_reach),
+		cmocka_unit_test(shadow_doorbells_that_go_are_told_once),
+		cmocka_unit_test(no_event_is_slept_over),
+		cmocka_unit_test(shadow_doorbells_end_with_a_shutdown),
 		cmocka_unit_test(a_deleted_queue_tells_nothing_later),
 		cmocka_unit_test(a_shutdown_ends_with_a_restart),
 		cmocka_unit_test(enabling_again_begins_anew),
