@@ -21,7 +21,8 @@ static bool id_is_valid(const struct nvme *n, unsigned id)
 	return id >= 1 && id <= max;
 }
 
-static uint16_t check_new_queue(struct nvme *n, const struct nvme_cmd *cmd)
+static uint16_t check_new_queue(struct nvme *n, const struct nvme_cmd *cmd,
+				unsigned entry_len)
 {
 	uint32_t len = cdw_high(cmd->cdw10) + 1u;
 	uint64_t iova = le64toh(cmd->prp1);
@@ -32,7 +33,7 @@ static uint16_t check_new_queue(struct nvme *n, const struct nvme_cmd *cmd)
 		return NVME_FIELD_REFUSED;
 	if (iova % NVME_PAGE)
 		return NVME_PRP_OFFSET_INVALID | NVME_DNR;
-	return NVME_OK;
+	return nvme_queue_wraps(iova, len, entry_len) ? NVME_FIELD_REFUSED : NVME_OK;
 }
 
 static uint16_t create_cq(struct nvme *n, const struct nvme_cmd *cmd)
@@ -43,7 +44,7 @@ static uint16_t create_cq(struct nvme *n, const struct nvme_cmd *cmd)
 
 	if (!id_is_valid(n, id) || n->cq[id].live)
 		return NVME_QID_INVALID | NVME_DNR;
-	status = check_new_queue(n, cmd);
+	status = check_new_queue(n, cmd, sizeof(struct nvme_cqe));
 	if (status)
 		return status;
 	/* 0 is the pin too. */
@@ -67,7 +68,7 @@ static uint16_t create_sq(struct nvme *n, const struct nvme_cmd *cmd)
 		return NVME_QID_INVALID | NVME_DNR;
 	if (!n->cq[cq].live)
 		return NVME_CQ_INVALID | NVME_DNR;
-	status = check_new_queue(n, cmd);
+	status = check_new_queue(n, cmd, sizeof(struct nvme_cmd));
 	if (!status)
 		nvme_sq_init(n, id, le64toh(cmd->prp1), cdw_high(cmd->cdw10) + 1u,
 			     (uint16_t)cq);

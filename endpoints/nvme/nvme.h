@@ -198,6 +198,11 @@ void nvme_enable_late(struct nvme *n);
 void nvme_fatal(struct nvme *n, const char *why);
 
 /* queue.c */
+/* Whether a queue of len entries would go on at address 0. */
+static inline bool nvme_queue_wraps(uint64_t iova, uint32_t len, unsigned entry_len)
+{
+	return iova + ((uint64_t)len * entry_len - 1) < iova;
+}
 void nvme_sq_init(struct nvme *n, unsigned id, uint64_t iova, uint32_t len, uint16_t cq);
 void nvme_cq_init(struct nvme *n, unsigned id, uint64_t iova, uint32_t len);
 void nvme_sq_doorbell(struct nvme *n, unsigned id, uint32_t tail);

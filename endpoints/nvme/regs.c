@@ -116,6 +116,9 @@ static const char *refusal(const struct nvme *n)
 		return "ASQ or ACQ is not aligned to a page";
 	if (!(n->aqa & 0xfff) || !(n->aqa >> 16 & 0xfff))
 		return "AQA: a queue needs two entries";
+	if (nvme_queue_wraps(n->asq, (n->aqa & 0xfff) + 1, sizeof(struct nvme_cmd)) ||
+	    nvme_queue_wraps(n->acq, (n->aqa >> 16) + 1, sizeof(struct nvme_cqe)))
+		return "ASQ or ACQ: the queue goes beyond the last address";
 	return NULL;
 }
 

@@ -238,7 +238,80 @@ static void aborts_are_answered(void **state)
 	host_destroy(&h);
 }
 
+/* ---- addresses of queues ---- */
+
 #define LAST_PAGE 0xfffffffffffff000ull
+
+/* A queue of so many entries on the last page of the address space. */
+static uint16_t create_at_the_end(struct host *h, uint8_t opcode, uint32_t entries)
+{
+	struct nvme_cmd cmd = {.opcode = opcode,
+			       .cdw10 = htole32(2 | (entries - 1) << 16),
+			       .cdw11 = htole32(1 | 1u << 16),
+			       .prp1 = htole64(LAST_PAGE)};
+
+	return admin(h, cmd);
+}
+
+/* A queue that would go on at address 0 is refused; one that ends with the last
+ * byte is as good as any that cannot be reached. */
+static void queues_do_not_wrap(void **state)
+{
+	struct host h = make(MEM);
+	struct nvme_cmd cmd = {.cdw10 = htole32(2)};
+	const uint32_t cq = NVME_PAGE / 16, sq = NVME_PAGE / 64;
+
+	(void)state;
+	for (uint32_t n = cq + 1; n <= 4 * cq; n *= 2)
+		assert_int_equal(create_at_the_end(&h, NVME_ADMIN_CREATE_CQ, n),
+				 DNR | NVME_INVALID_FIELD);
+	for (uint32_t n = sq + 1; n <= 4 * cq; n *= 2)
+		assert_int_equal(create_at_the_end(&h, NVME_ADMIN_CREATE_SQ, n),
+				 DNR | NVME_INVALID_FIELD);
+	assert_int_equal(create_at_the_end(&h, NVME_ADMIN_CREATE_CQ, cq), 0);
+	assert_int_equal(create_at_the_end(&h, NVME_ADMIN_CREATE_SQ, sq), 0);
+	cmd.opcode = NVME_ADMIN_DELETE_SQ;
+	assert_int_equal(admin(&h, cmd), 0);
+	cmd.opcode = NVME_ADMIN_DELETE_CQ;
+	assert_int_equal(admin(&h, cmd), 0);
+	assert_int_equal(guest_faults(h.g, NULL), 0);
+	host_destroy(&h);
+}
+
+static void admin_queues_do_not_wrap(void **state)
+{
+	static const struct {
+		bool sq, cq; /* on the last page */
+		uint32_t sq_len, cq_len, csts;
+	} table[] = {
+		{true, false, 65, 8, NVME_CSTS_CFS},
+		{true, false, 4096, 8, NVME_CSTS_CFS},
+		{false, true, 8, 257, NVME_CSTS_CFS},
+		{false, true, 8, 4096, NVME_CSTS_CFS},
+		{true, false, 64, 257, NVME_CSTS_RDY},
+		{false, true, 65, 256, NVME_CSTS_RDY},
+	};
+	struct host h = make(MEM);
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_LEN(table); i++) {
+		set_cc(&h, 0);
+		guest_set_reg(h.g, 0, NVME_REG_ASQ, 8,
+			      table[i].sq ? LAST_PAGE : guest_iova(h.g, HOST_ASQ));
+		guest_set_reg(h.g, 0, NVME_REG_ACQ, 8,
+			      table[i].cq ? LAST_PAGE : guest_iova(h.g, HOST_ACQ));
+		guest_set_reg(h.g, 0, NVME_REG_AQA, 4,
+			      (table[i].sq_len - 1) | (table[i].cq_len - 1) << 16);
+		set_cc(&h, NVME_CC_EN);
+		if (csts(&h) != table[i].csts)
+			fail_msg("row %u", i);
+		guest_run(h.g, 10);
+	}
+	assert_int_equal(guest_faults(h.g, NULL), 0);
+	set_cc(&h, 0);
+	host_enable(&h);
+	host_destroy(&h);
+}
 
 /* ---- shadow doorbells ---- */
 
@@ -515,6 +588,8 @@ int main(void)
 		cmocka_unit_test(addresses_do_not_wrap),
 		cmocka_unit_test(malformed_sgls_are_refused),
 		cmocka_unit_test(aborts_are_answered),
+		cmocka_unit_test(queues_do_not_wrap),
+		cmocka_unit_test(admin_queues_do_not_wrap),
 		cmocka_unit_test(shadow_doorbells_out_of_reach),
 		cmocka_unit_test(shadow_doorbells_that_go_are_told_once),
 		cmocka_unit_test(no_event_is_slept_over),
