@@ -177,12 +177,35 @@ void block_start(struct block *b, struct block_io *io)
 		b->engine->start(b, io);
 }
 
-bool block_complete(struct block *b, struct block_io *io, int64_t res)
+/* What was cancelled is over, wherever it stands. */
+static void drop_cancelled(struct block *b)
 {
-	if (!block_advance(b, io, res))
-		return false;
-	block_list_push(&b->finished, io);
-	return true;
+	struct block_list all = b->pending;
+	struct block_io *io;
+
+	b->cancelled = false;
+	b->pending = (struct block_list){NULL, NULL};
+	while ((io = block_list_pop(&all)) != NULL) {
+		if (io->cancelled)
+			io->result = -ECANCELED;
+		block_list_push(io->cancelled ? &b->finished : &b->pending, io);
+	}
+}
+
+void block_run_pending(struct block *b, block_step_fn *step, unsigned steps)
+{
+	struct block_io *io;
+	uint64_t moved = 0, before;
+
+	if (unlikely(b->cancelled))
+		drop_cancelled(b);
+	while (steps-- && moved < BLOCK_KICK_LEN && (io = b->pending.first) != NULL) {
+		before = io->done;
+		/* Until it is over it stays the first: order is kept. */
+		if (block_advance(b, io, step(b, io, BLOCK_KICK_LEN - moved)))
+			block_list_push(&b->finished, block_list_pop(&b->pending));
+		moved += io->done - before;
+	}
 }
 
 void block_kick(struct block *b)
@@ -218,7 +241,7 @@ void block_cancel(struct block *b, struct block_io *io)
 {
 	if (io->cancelled)
 		return;
-	io->cancelled = true;
+	io->cancelled = b->cancelled = true;
 	if (b->engine && b->engine->cancel)
 		b->engine->cancel(b, io);
 }

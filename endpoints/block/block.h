@@ -97,7 +97,7 @@ const struct block_info *block_info(const struct block *b);
 
 /* At most `inflight` I/Os at a time; memory only. */
 void block_start(struct block *b, struct block_io *io);
-/* Hands what was started to the kernel; may make system calls. */
+/* Hands what was started to the kernel, or does a part of it; may make system calls. */
 void block_kick(struct block *b);
 /* Has the kernel post what it has finished; may make a system call. */
 void block_settle(struct block *b);

@@ -39,8 +39,9 @@ extern const struct block_engine block_uring, block_sync, block_memory;
 
 #define BLOCK_ZERO_IOV_NR 16u
 
-/* sync and memory: a kick that has moved this much leaves the rest for the next
- * one, so that one endpoint does not keep its thread from others. */
+/* sync and memory: a kick that has moved or zeroed this much, or made so many system
+ * calls, leaves the rest for the next one, so that one endpoint does not keep its
+ * thread from others. */
 #define BLOCK_KICK_LEN (4u << 20)
 #define BLOCK_KICK_NR  32u
 
@@ -71,6 +72,7 @@ struct block {
 
 	/* sync and memory: started; all: over and not yet reaped. */
 	struct block_list pending, finished;
+	bool cancelled; /* something was, since the last kick */
 	struct uring *uring;
 };
 
@@ -82,9 +84,10 @@ bool block_advance(struct block *b, struct block_io *io, int64_t res);
 void block_list_push(struct block_list *l, struct block_io *io);
 struct block_io *block_list_pop(struct block_list *l);
 
-/* Takes a result and, when the I/O is over, lets reap tell it. For engines that
- * execute in kick(). true: it is over. */
-bool block_complete(struct block *b, struct block_io *io, int64_t res);
+/* For engines that execute in kick(): what is pending, one after the other, a part at
+ * a time: at most `steps` of them, and BLOCK_KICK_LEN bytes if a step heeds `max`. */
+typedef int64_t block_step_fn(const struct block *b, struct block_io *io, uint64_t max);
+void block_run_pending(struct block *b, block_step_fn *step, unsigned steps);
 
 /* File backend: opens, finds sizes and alignments. */
 int block_file_open(struct block *b, const struct options *options);

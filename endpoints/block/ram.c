@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause OR GPL-2.0-only */
 /* backend=mem: a disk in this process's memory, empty at the start. */
 #include <errno.h>
+#include <limits.h>
 #include <sys/mman.h>
 
 #include "endpoints/block/internal.h"
@@ -54,51 +55,51 @@ static void zero(uint8_t *p, uint64_t len)
 	memset(p + head + pages, 0, len - head - pages);
 }
 
-static void move(const struct block *b, struct block_io *io)
+/* The first len bytes of what is left. */
+static void move(uint8_t *at, const struct block_io *io, uint64_t len)
 {
-	uint8_t *at = b->ram + io->offset;
-
-	for (unsigned i = 0; i < io->iov_nr; i++) {
-		const struct iovec *v = &io->iov[i];
+	for (const struct iovec *v = io->iov; len; v++) {
+		uint64_t n = v->iov_len < len ? v->iov_len : len;
 
 		if (io->op == BLOCK_READ)
-			memcpy(v->iov_base, at, v->iov_len);
+			memcpy(v->iov_base, at, n);
 		else
-			memcpy(at, v->iov_base, v->iov_len);
-		at += v->iov_len;
+			memcpy(at, v->iov_base, n);
+		at += n;
+		len -= n;
 	}
-	io->done = io->len;
 }
 
-static int execute(const struct block *b, struct block_io *io)
+/* A part as a system call would have done it. */
+static int64_t execute(const struct block *b, struct block_io *io, uint64_t max)
 {
-	/* The disk may have shrunk since the request was checked. */
-	if (io->op != BLOCK_FLUSH &&
-	    (io->offset > b->ram_len || io->len > b->ram_len - io->offset))
+	uint64_t len = io->len - io->done;
+	uint8_t *at = b->ram + io->offset + io->done;
+
+	if (io->op == BLOCK_FLUSH || io->stage == STAGE_SYNC)
+		return 0;
+	/* The disk may have shrunk since the request was checked, or begun. */
+	if (io->offset > b->ram_len || io->len > b->ram_len - io->offset)
 		return -EIO;
+	if (len > max)
+		len = max;
 	if (io->op == BLOCK_READ || io->op == BLOCK_WRITE)
-		move(b, io);
-	else if (io->op != BLOCK_FLUSH)
-		zero(b->ram + io->offset, io->len);
-	return 0;
+		move(at, io, len);
+	else
+		zero(at, len);
+	return (int64_t)len;
 }
 
 static void start(struct block *b, struct block_io *io)
 {
+	if (io->op == BLOCK_DISCARD || io->op == BLOCK_ZEROES)
+		io->stage = STAGE_WRITE_ZEROES; /* can be done in parts */
 	block_list_push(&b->pending, io);
 }
 
 static void kick(struct block *b)
 {
-	struct block_io *io;
-	uint64_t moved = 0;
-
-	while (moved < BLOCK_KICK_LEN && (io = block_list_pop(&b->pending)) != NULL) {
-		io->result = io->cancelled ? -ECANCELED : execute(b, io);
-		io->stage = STAGE_FINISHED;
-		block_list_push(&b->finished, io);
-		moved += io->done;
-	}
+	block_run_pending(b, execute, UINT_MAX);
 }
 
 const struct block_engine block_memory = {

@@ -37,21 +37,19 @@ static void start(struct block *b, struct block_io *io)
 	block_list_push(&b->pending, io);
 }
 
-static void kick(struct block *b)
+/* max: a transfer is one call, however long. */
+static int64_t next_call(const struct block *b, struct block_io *io, uint64_t max)
 {
-	struct block_io *io;
-	uint64_t moved = 0;
 	struct step step;
 
-	for (unsigned i = 0; i < BLOCK_KICK_NR && moved < BLOCK_KICK_LEN; i++) {
-		io = block_list_pop(&b->pending);
-		if (!io)
-			return;
-		do
-			block_next_step(b, io, &step);
-		while (!block_complete(b, io, call(b, &step)));
-		moved += io->done;
-	}
+	(void)max;
+	block_next_step(b, io, &step);
+	return call(b, &step);
+}
+
+static void kick(struct block *b)
+{
+	block_run_pending(b, next_call, BLOCK_KICK_NR);
 }
 
 const struct block_engine block_sync = {

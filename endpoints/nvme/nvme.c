@@ -247,6 +247,15 @@ static void each_block(struct nvme *n, void (*fn)(struct block *))
 	}
 }
 
+static bool blocks_have_more(const struct nvme *n)
+{
+	bool more = false;
+
+	for (unsigned i = 0; i < NVME_NAMESPACES_MAX; i++)
+		more |= n->ns[i].block && block_has_more(n->ns[i].block);
+	return more;
+}
+
 static unsigned nvme_poll(struct endpoint *ep, unsigned budget)
 {
 	struct nvme *n = to_nvme(ep);
@@ -264,7 +273,7 @@ static unsigned nvme_poll(struct endpoint *ep, unsigned budget)
 	nvme_events_report(n);
 	nvme_queues_interrupt(n);
 	return (done || taken ? ENDPOINT_DONE : 0) |
-	       (taken >= budget ? ENDPOINT_MORE : 0);
+	       (taken >= budget || blocks_have_more(n) ? ENDPOINT_MORE : 0);
 }
 
 static bool nvme_arm(struct endpoint *ep)

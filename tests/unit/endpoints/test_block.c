@@ -389,6 +389,179 @@ static void open_survives_lack_of_memory(void **state)
 	drop(k);
 }
 
+/* ---- much to do, in parts ---- */
+
+#define BIG_LEN (20u << 20)
+
+/* One kick and what it finished. */
+static void kick_once(struct kit *k)
+{
+	block_kick(k->b);
+	block_reap(k->b);
+}
+
+/* A disk of 32 MiB in memory, all 0x5a. */
+static struct kit *make_big(void)
+{
+	struct kit *k = make();
+
+	assert_int_equal(open_block(k, "backend=mem,size=32M"), 0);
+	memset(k->b->ram, 0x5a, 32u << 20);
+	return k;
+}
+
+/* Zeroing leaves the thread to others after a while and goes on from there; what
+ * comes after it still sees it done. */
+static void zeroing_takes_turns(void **state)
+{
+	static const enum block_op op[] = {BLOCK_ZEROES, BLOCK_DISCARD};
+
+	(void)state;
+	for (unsigned i = 0; i < 4; i++) {
+		struct kit *k = make_big();
+		struct block_io io = {.op = op[i / 2],
+				      .durable = i % 2,
+				      .offset = 1536,
+				      .len = BIG_LEN + 512};
+		struct iovec iov = {k->data, 4096};
+		struct block_io after = {.op = BLOCK_READ,
+					 .offset = BIG_LEN,
+					 .len = 4096,
+					 .iov = &iov,
+					 .iov_nr = 1};
+		const uint8_t *at = k->b->ram + io.offset;
+
+		block_start(k->b, &io);
+		block_start(k->b, &after);
+		for (unsigned n = 1; n <= BIG_LEN / BLOCK_KICK_LEN; n++) {
+			kick_once(k);
+			assert_true(all_are(at, n * BLOCK_KICK_LEN, 0));
+			assert_int_equal(at[n * BLOCK_KICK_LEN], 0x5a);
+			assert_int_equal(k->done_nr, 0);
+			assert_true(block_has_more(k->b));
+			assert_true(block_arm(k->b));
+		}
+		kick_once(k);
+		assert_int_equal(k->done_nr, 2);
+		assert_int_equal(k->done_res, 0);
+		assert_false(block_has_more(k->b));
+		assert_true(all_are(at, io.len, 0));
+		assert_int_equal(at[-1], 0x5a);
+		assert_int_equal(at[io.len], 0x5a);
+		assert_int_equal(after.result, 0);
+		assert_true(all_are(k->data, 1536 + 512, 0));
+		assert_int_equal(k->data[1536 + 512], 0x5a);
+		drop(k);
+	}
+}
+
+static void transfers_take_turns(void **state)
+{
+	static const enum block_op op[] = {BLOCK_WRITE, BLOCK_READ};
+
+	(void)state;
+	for (unsigned i = 0; i < 2; i++) {
+		struct kit *k = make_big();
+		struct iovec iov[20];
+		struct block_io io = {
+			.op = op[i], .offset = 512, .len = 10u << 20, .iov = iov};
+		unsigned kicks = 0;
+
+		/* Pieces that do not end where a part does. */
+		for (uint64_t left = io.len; left; left -= iov[io.iov_nr++].iov_len)
+			iov[io.iov_nr] =
+				(struct iovec){k->data, left < 999936 ? left : 999936};
+		memset(k->data, 0x77, 1 << 20);
+		block_start(k->b, &io);
+		for (; !k->done_nr && kicks < 10; kicks++)
+			kick_once(k);
+		assert_int_equal(k->done_res, 0);
+		assert_int_equal(kicks, 3);
+		assert_int_equal(k->data[999935], op[i] == BLOCK_READ ? 0x5a : 0x77);
+		assert_int_equal(k->b->ram[511], 0x5a);
+		assert_true(all_are(k->b->ram + 512, io.len,
+				    op[i] == BLOCK_READ ? 0x5a : 0x77));
+		assert_int_equal(k->b->ram[512 + io.len], 0x5a);
+		drop(k);
+	}
+}
+
+/* What is cancelled ends with the next kick, half done or not begun, and nothing of
+ * it is done any more. */
+static void parts_left_can_be_cancelled(void **state)
+{
+	struct kit *k = make_big();
+	struct block_io io[] = {
+		{.op = BLOCK_ZEROES, .len = BIG_LEN},
+		{.op = BLOCK_ZEROES, .offset = 24u << 20, .len = 4096},
+		{.op = BLOCK_ZEROES, .offset = 25u << 20, .len = 4096},
+	};
+
+	(void)state;
+	for (unsigned i = 0; i < 3; i++)
+		block_start(k->b, &io[i]);
+	kick_once(k);
+	/* One behind it: it need not wait until that is done. */
+	block_cancel(k->b, &io[1]);
+	kick_once(k);
+	assert_int_equal(k->done_nr, 1);
+	assert_int_equal(io[1].result, -ECANCELED);
+	block_cancel(k->b, &io[0]);
+	kick_once(k);
+	assert_int_equal(k->done_nr, 3);
+	assert_int_equal(io[0].result, -ECANCELED);
+	assert_int_equal(io[2].result, 0);
+	assert_true(all_are(k->b->ram, 2 * BLOCK_KICK_LEN, 0));
+	assert_true(all_are(k->b->ram + 2 * BLOCK_KICK_LEN,
+			    (24u << 20) + 4096 - 2 * BLOCK_KICK_LEN, 0x5a));
+	assert_true(all_are(k->b->ram + (25u << 20), 4096, 0));
+	assert_false(block_has_more(k->b));
+	drop(k);
+}
+
+static void a_disk_that_shrinks_ends_parts_left(void **state)
+{
+	struct kit *k = make_big();
+	struct block_io io = {.op = BLOCK_ZEROES, .len = BIG_LEN};
+
+	(void)state;
+	block_start(k->b, &io);
+	kick_once(k);
+	assert_int_equal(block_resize(k->b, 8u << 20), 0);
+	kick_once(k);
+	assert_int_equal(k->done_nr, 1);
+	assert_int_equal(k->done_res, -EIO);
+	drop(k);
+}
+
+/* The same where zeroes have to be written with system calls. */
+static void written_zeroes_take_turns(void **state)
+{
+	struct kit *k = make();
+	struct block_io io = {.op = BLOCK_ZEROES, .durable = true, .len = BIG_LEN};
+	unsigned kicks = 0;
+
+	(void)state;
+	assert_int_equal(truncate(k->path, 32u << 20), 0);
+	assert_int_equal(open_block(k, "path=%s,io=sync"), 0);
+	k->b->no_zero_range = true;
+	block_start(k->b, &io);
+	for (; !k->done_nr && kicks < 20; kicks++) {
+		kick_once(k);
+		assert_true(io.done <= (kicks + 1) * BLOCK_KICK_LEN);
+	}
+	assert_int_equal(k->done_res, 0);
+	assert_true(kicks >= BIG_LEN / BLOCK_KICK_LEN);
+	k->done_nr = 0;
+	block_start(k->b, &io);
+	kick_once(k);
+	block_cancel(k->b, &io);
+	kick_once(k);
+	assert_int_equal(k->done_nr, 1);
+	assert_int_equal(k->done_res, -ECANCELED);
+	drop(k);
+}
+
 /* ---- the step machine, without a disk ---- */
 
 static struct block machine(void)
@@ -516,6 +689,11 @@ int main(void)
 		cmocka_unit_test(wrong_options_are_refused),
 		cmocka_unit_test(image_in_use_is_refused),
 		cmocka_unit_test(open_survives_lack_of_memory),
+		cmocka_unit_test(zeroing_takes_turns),
+		cmocka_unit_test(transfers_take_turns),
+		cmocka_unit_test(parts_left_can_be_cancelled),
+		cmocka_unit_test(a_disk_that_shrinks_ends_parts_left),
+		cmocka_unit_test(written_zeroes_take_turns),
 		cmocka_unit_test(short_transfers_go_on),
 		cmocka_unit_test(retries_are_bounded),
 		cmocka_unit_test(impossible_results_are_errors),

@@ -240,6 +240,93 @@ static void commands_beyond_the_limit_wait(void **state)
 	host_destroy(&h);
 }
 
+/* ---- much to do, in parts ---- */
+
+#define LARGE "backend=mem,size=512M,block-size=4096,queues=4"
+
+/* A command that clears 256 MiB, begun and not finished. */
+static struct host begin_zeroes(uint8_t opcode)
+{
+	struct host h = host_create(true, LARGE);
+	struct nvme_cmd cmd = {.opcode = opcode, .nsid = htole32(1)};
+	uint64_t *range = guest_at(h.g, HOST_DATA);
+
+	host_add_queue(&h, 1);
+	memset(nvme_of(&h)->ns[0].block->ram, 0x5a, 300u << 20);
+	if (opcode == NVME_IO_DSM) {
+		range[0] = htole64(1ull << 32); /* one block, then the rest */
+		range[1] = 0;
+		range[2] = htole64(65535ull << 32);
+		range[3] = htole64(1);
+		cmd.cdw10 = htole32(1);
+		cmd.cdw11 = htole32(1u << 2);
+		host_prp(&h, &cmd, 0, 32);
+	} else {
+		cmd.cdw12 = htole32(65535);
+	}
+	host_put(&h, 1, cmd);
+	host_ring(&h, 1);
+	endpoint_poll(h.g->ep, 64);
+	endpoint_poll(h.g->ep, 64);
+	return h;
+}
+
+/* One command does not keep the thread from other endpoints. */
+static void much_to_clear_takes_turns(void **state)
+{
+	static const uint8_t op[] = {NVME_IO_WRITE_ZEROES, NVME_IO_DSM};
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_LEN(op); i++) {
+		struct host h = begin_zeroes(op[i]);
+		const uint8_t *ram = nvme_of(&h)->ns[0].block->ram;
+		struct nvme_cqe cqe;
+		unsigned turns = 2;
+
+		assert_false(host_take(&h, 1, &cqe));
+		assert_true(endpoint_busy(h.g->ep));
+		assert_true(endpoint_arm(h.g->ep));
+		while (turns < 1000 && !host_take(&h, 1, &cqe)) {
+			assert_int_equal(ram[(256u << 20) - 1], 0x5a);
+			assert_true(endpoint_poll(h.g->ep, 64) &
+				    (ENDPOINT_MORE | ENDPOINT_DONE));
+			turns++;
+		}
+		assert_int_equal(le16toh(cqe.status) >> 1, 0);
+		assert_in_range(turns, (256u << 20) / BLOCK_KICK_LEN,
+				(256u << 20) / BLOCK_KICK_LEN + 2);
+		assert_int_equal(ram[(256u << 20) - 1], 0);
+		assert_int_equal(ram[256u << 20], 0x5a);
+		host_destroy(&h);
+	}
+}
+
+/* A reset, or the end of its queue, in the middle: the rest is left as it is. */
+static void much_to_clear_ends_with_its_queue(void **state)
+{
+	static const uint8_t op[] = {NVME_IO_WRITE_ZEROES, NVME_IO_DSM};
+	struct nvme_cmd cmd = {.opcode = NVME_ADMIN_DELETE_SQ, .cdw10 = htole32(1)};
+
+	(void)state;
+	for (unsigned i = 0; i < 4; i++) {
+		struct host h = begin_zeroes(op[i / 2]);
+		const uint8_t *ram = nvme_of(&h)->ns[0].block->ram;
+
+		if (i % 2) {
+			assert_int_equal(host_command(&h, 0, cmd, NULL), 0);
+		} else {
+			guest_set_reg(h.g, 0, NVME_REG_CC, 4, 0);
+			assert_false(endpoint_busy(h.g->ep));
+			host_enable(&h);
+		}
+		assert_int_equal(nvme_of(&h)->lost, 0);
+		assert_int_equal(ram[4096], 0);
+		guest_run(h.g, 10);
+		assert_int_equal(ram[(256u << 20) - 1], 0x5a);
+		host_destroy(&h);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -248,6 +335,8 @@ int main(void)
 		cmocka_unit_test(commands_the_disk_lost_keep_the_controller_off),
 		cmocka_unit_test(deleting_a_queue_leaves_others_alone),
 		cmocka_unit_test(commands_beyond_the_limit_wait),
+		cmocka_unit_test(much_to_clear_takes_turns),
+		cmocka_unit_test(much_to_clear_ends_with_its_queue),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
