@@ -163,6 +163,15 @@ static enum block_stage first_stage(const struct block *b, const struct block_io
 	return STAGE_MAIN;
 }
 
+static void start_null(struct block *b, struct block_io *io)
+{
+	bool zero = io->op == BLOCK_READ && b->info.read_zeroes;
+
+	for (unsigned i = 0; zero && i < io->iov_nr; i++)
+		memset(io->iov[i].iov_base, 0, io->iov[i].iov_len);
+	block_list_push(&b->finished, io);
+}
+
 void block_start(struct block *b, struct block_io *io)
 {
 	io->stage = first_stage(b, io);
@@ -171,8 +180,10 @@ void block_start(struct block *b, struct block_io *io)
 	io->result = 0;
 	io->buffered = io->issued = io->cancelled = false;
 	io->next = NULL;
-	if (io->stage == STAGE_FINISHED || !b->engine)
+	if (io->stage == STAGE_FINISHED)
 		block_list_push(&b->finished, io);
+	else if (!b->engine)
+		start_null(b, io);
 	else
 		b->engine->start(b, io);
 }

@@ -436,6 +436,27 @@ static void data_comes_back(void **state)
 	host_destroy(&h);
 }
 
+/* A disk that is nowhere, and reads as zeroes if asked to. */
+static void nothing_reads_as_zeroes(void **state)
+{
+	struct host h = host_create(true, "backend=null,size=1M,read-zeroes=on");
+	uint8_t *p = guest_at(h.g, HOST_DATA);
+
+	(void)state;
+	host_add_queue(&h, 1);
+	memset(p, 0x5a, 65536);
+	assert_int_equal(host_rw(&h, NVME_IO_WRITE, 0, 64, 512), 0);
+	assert_int_equal(host_rw(&h, NVME_IO_COMPARE, 0, 64, 512), NVME_COMPARE_FAILURE);
+	assert_int_equal(p[512], 0x5a);
+	assert_int_equal(host_rw(&h, NVME_IO_READ, 0, 64, 512), 0);
+	assert_int_equal(p[511], 0x5a);
+	for (unsigned i = 512; i < 512 + 32768; i++)
+		assert_int_equal(p[i], 0);
+	assert_int_equal(p[512 + 32768], 0x5a);
+	assert_int_equal(host_rw(&h, NVME_IO_COMPARE, 0, 64, 512), 0);
+	host_destroy(&h);
+}
+
 static void ranges_and_lengths_are_checked(void **state)
 {
 	struct host h = make();
@@ -897,6 +918,7 @@ int main(void)
 		cmocka_unit_test(the_fifth_event_request_is_one_too_many),
 		cmocka_unit_test(an_event_request_can_be_aborted),
 		cmocka_unit_test(data_comes_back),
+		cmocka_unit_test(nothing_reads_as_zeroes),
 		cmocka_unit_test(ranges_and_lengths_are_checked),
 		cmocka_unit_test(zeroes_and_discards),
 		cmocka_unit_test(prp_lists_are_checked),

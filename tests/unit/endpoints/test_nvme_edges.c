@@ -3,8 +3,9 @@
  * make no sense, and queues, shutdowns and resets at bad moments. */
 #include "nvme_host.h"
 
-#define DNR NVME_DNR
-#define MEM "backend=mem,size=8M,queues=4"
+#define DNR	  NVME_DNR
+#define LAST_PAGE 0xfffffffffffff000ull
+#define MEM	  "backend=mem,size=8M,queues=4"
 
 static uint32_t csts(struct host *h)
 {
@@ -239,8 +240,6 @@ static void aborts_are_answered(void **state)
 }
 
 /* ---- addresses of queues ---- */
-
-#define LAST_PAGE 0xfffffffffffff000ull
 
 /* A queue of so many entries on the last page of the address space. */
 static uint16_t create_at_the_end(struct host *h, uint8_t opcode, uint32_t entries)
