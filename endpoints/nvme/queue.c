@@ -306,12 +306,17 @@ void nvme_request_complete(struct nvme *n, struct nvme_request *rq)
 
 /* ---- interrupts ---- */
 
+static bool uses_pin(const struct nvme *n)
+{
+	return !viommu_pci_msix_enabled(n->ep.function);
+}
+
 /* INTx: asserted while an unmasked queue has entries the driver has not seen. */
 void nvme_update_intx(struct nvme *n)
 {
 	bool want = false;
 
-	if (viommu_pci_msix_enabled(n->ep.function))
+	if (!uses_pin(n))
 		return;
 	for (unsigned i = 0; i <= n->top; i++) {
 		const struct nvme_cq *cq = &n->cq[i];
@@ -354,7 +359,7 @@ void nvme_queues_interrupt(struct nvme *n)
 		return;
 	n->completed = false;
 	n->batching = 0;
-	intx = !viommu_pci_msix_enabled(n->ep.function);
+	intx = uses_pin(n);
 	now = endpoint_now_ns();
 	latency_add(&n->latency, now);
 	for (unsigned i = 0; i <= n->top; i++)
@@ -449,16 +454,21 @@ static unsigned poll_queue(struct nvme *n, struct nvme_sq *sq, unsigned budget)
 
 static void refresh_all(struct nvme *n)
 {
+	bool pin = uses_pin(n);
+
 	viommu_dma_begin(n->dma);
 	for (unsigned i = 1; i <= n->top; i++) {
 		if (n->sq[i].live)
 			refresh_tail(n, &n->sq[i]);
-		if (n->cq[i].live && n->cq[i].parked) {
+		/* The pin falls with the last head, so that is looked for. */
+		if (n->cq[i].live && (n->cq[i].parked || pin)) {
 			refresh_head(n, &n->cq[i]);
 			post_parked(n, &n->cq[i]);
 		}
 	}
 	viommu_dma_end(n->dma);
+	if (pin)
+		nvme_update_intx(n);
 }
 
 /* Whether commands may be fetched. */
@@ -487,7 +497,7 @@ unsigned nvme_queues_poll(struct nvme *n, unsigned budget)
 }
 
 /* Inside a section. true: there is something that can be taken or posted. */
-static bool arm_queue(struct nvme *n, unsigned id)
+static bool arm_queue(struct nvme *n, unsigned id, bool pin)
 {
 	struct nvme_sq *sq = &n->sq[id];
 	struct nvme_cq *cq = &n->cq[id];
@@ -501,11 +511,11 @@ static bool arm_queue(struct nvme *n, unsigned id)
 		refresh_tail(n, sq);
 	}
 	work = sq->live && sq->head != sq->tail && n->free && !n->bounce_user;
-	if (cq->live && cq->parked && has_shadow(n, id)) {
+	if (cq->live && (cq->parked || pin) && has_shadow(n, id)) {
 		write_event_index(n, id, true, cq->head);
 		__atomic_thread_fence(__ATOMIC_SEQ_CST); /* as above */
 		refresh_head(n, cq);
-		work |= !cq_full(cq);
+		work |= cq->parked && !cq_full(cq);
 	}
 	return work;
 }
@@ -513,14 +523,16 @@ static bool arm_queue(struct nvme *n, unsigned id)
 bool nvme_queues_arm(struct nvme *n)
 {
 	unsigned events = n->event_nr;
-	bool work = false;
+	bool work = false, pin = uses_pin(n);
 
 	if (!is_running(n))
 		return false;
 	viommu_dma_begin(n->dma);
 	for (unsigned i = 0; i <= n->top; i++)
-		work |= arm_queue(n, i);
+		work |= arm_queue(n, i, pin);
 	viommu_dma_end(n->dma);
+	if (pin)
+		nvme_update_intx(n);
 	return work || n->event_nr != events;
 }
 

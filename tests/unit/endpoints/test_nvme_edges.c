@@ -447,6 +447,51 @@ static void no_event_is_slept_over(void **state)
 	host_destroy(&h);
 }
 
+static bool is_asserted(struct host *h)
+{
+	return guest_config(h->g, 0x06, 2) & 1u << 3; /* PCI status: interrupt */
+}
+
+static void interrupts_on_the_pin(struct host *h)
+{
+	unsigned cap = guest_find_cap(h->g, 0x11, 0);
+
+	guest_set_config(h->g, cap + 2, 2, guest_config(h->g, cap + 2, 2) & ~0x8000u);
+}
+
+/* The pin falls when the driver has seen all there is, also when it says so in
+ * memory; before a sleep it is asked to write the register. */
+static void the_pin_falls_with_a_shadow_doorbell(void **state)
+{
+	struct host h = make(MEM);
+	struct nvme_cmd cmd = {.opcode = NVME_IO_FLUSH, .nsid = htole32(1)};
+	uint32_t *event = guest_at(h.g, HOST_EVENT);
+	struct nvme_cqe cqe;
+
+	(void)state;
+	use_shadow(&h);
+	interrupts_on_the_pin(&h);
+	for (unsigned i = 0; i < 3 * HOST_QUEUE_LEN; i++) {
+		assert_false(is_asserted(&h));
+		host_put(&h, 1, cmd);
+		host_put(&h, 1, cmd);
+		host_ring(&h, 1);
+		guest_run(h.g, 100);
+		assert_true(is_asserted(&h));
+		assert_int_equal(le32toh(event[3]), h.queue[1].cq_head);
+		assert_true(host_take(&h, 1, &cqe));
+		endpoint_poll(h.g->ep, 64);
+		assert_true(is_asserted(&h));
+		assert_true(host_take(&h, 1, &cqe));
+		/* While it watches, and on its way to sleep. */
+		if (i % 2)
+			endpoint_arm(h.g->ep);
+		else
+			endpoint_poll(h.g->ep, 64);
+	}
+	host_destroy(&h);
+}
+
 /* After a shutdown there is nothing to look for: a driver that comes next, in another
  * domain, finds the controller on and has not disabled it yet. */
 static void shadow_doorbells_end_with_a_shutdown(void **state)
@@ -592,6 +637,7 @@ int main(void)
 		cmocka_unit_test(shadow_doorbells_out_of_reach),
 		cmocka_unit_test(shadow_doorbells_that_go_are_told_once),
 		cmocka_unit_test(no_event_is_slept_over),
+		cmocka_unit_test(the_pin_falls_with_a_shadow_doorbell),
 		cmocka_unit_test(shadow_doorbells_end_with_a_shutdown),
 		cmocka_unit_test(a_deleted_queue_tells_nothing_later),
 		cmocka_unit_test(a_shutdown_ends_with_a_restart),
