@@ -51,7 +51,8 @@ static uint16_t add_piece(struct walk *w, uint64_t iova, uint64_t len)
 {
 	uint16_t status = NVME_OK;
 
-	if (w->run_len && w->run_iova + w->run_len == iova) {
+	/* The first page is not next to the last one. */
+	if (w->run_len && iova && w->run_iova + w->run_len == iova) {
 		w->run_len += len;
 	} else {
 		status = flush_run(w);
@@ -160,7 +161,8 @@ static uint16_t walk_sgl_segment(struct walk *w, struct nvme_sgl *d, bool *more)
 	uint16_t status = NVME_OK;
 
 	*more = false;
-	if (!nr || le32toh(d->len) % sizeof(*d) || d->type & 0xf)
+	if (!nr || le32toh(d->len) % sizeof(*d) || d->type & 0xf ||
+	    iova + (le32toh(d->len) - 1) < iova)
 		return NVME_INVALID_SGL_SEGMENT;
 	for (unsigned i = 0; i < nr && w->left && !status; i++) {
 		/* Empty ones describe nothing: without a limit a segment of 4 GiB

@@ -143,7 +143,47 @@ static void addresses_do_not_wrap(void **state)
 	assert_int_equal(host_command(&h, 1, cmd, NULL), NVME_DATA_TRANSFER_ERROR);
 	cmd.sgl.type = NVME_SGL_LAST << 4;
 	cmd.sgl.len = htole32(4096);
+	assert_int_equal(host_command(&h, 1, cmd, NULL), DNR | NVME_INVALID_SGL_SEGMENT);
+	host_destroy(&h);
+}
+
+/* The last page and the first are two pages like any others. */
+static void the_end_and_the_start_are_two_pages(void **state)
+{
+	struct host h = make(MEM);
+	struct nvme_cmd cmd = {.opcode = NVME_IO_WRITE, .nsid = htole32(1)};
+	struct nvme_sgl *list = guest_at(h.g, HOST_LIST);
+	struct nvme_sgl *split = guest_at(h.g, HOST_DATA + NVME_PAGE - 16);
+
+	(void)state;
+	assert_int_equal(guest_map_at(h.g, LAST_PAGE, HOST_DATA, NVME_PAGE, RW), 0);
+	assert_int_equal(guest_map_at(h.g, 0, HOST_DATA + 0x2000, NVME_PAGE, RW), 0);
+	memset(guest_at(h.g, HOST_DATA), 0x11, NVME_PAGE);
+	memset(guest_at(h.g, HOST_DATA + 0x2000), 0x22, NVME_PAGE);
+	cmd.cdw12 = htole32(15);
+	cmd.prp1 = htole64(LAST_PAGE);
+	cmd.prp2 = 0;
+	assert_int_equal(host_command(&h, 1, cmd, NULL), 0);
+	assert_int_equal(host_rw(&h, NVME_IO_READ, 0, 16, 0x10000), 0);
+	assert_memory_equal(guest_at(h.g, HOST_DATA + 0x10000), guest_at(h.g, HOST_DATA),
+			    NVME_PAGE);
+	assert_memory_equal(guest_at(h.g, HOST_DATA + 0x11000),
+			    guest_at(h.g, HOST_DATA + 0x2000), NVME_PAGE);
+	/* One piece of data, or a list, cannot go on from the one to the other. */
+	cmd.flags = 1 << 6;
+	cmd.sgl = (struct nvme_sgl){.addr = htole64(LAST_PAGE), .len = htole32(8192)};
 	assert_int_equal(host_command(&h, 1, cmd, NULL), NVME_DATA_TRANSFER_ERROR);
+	cmd.sgl = (struct nvme_sgl){.addr = htole64(UINT64_MAX - 15),
+				    .len = htole32(32),
+				    .type = NVME_SGL_LAST << 4};
+	list[0] = (struct nvme_sgl){.addr = htole64(guest_iova(h.g, HOST_DATA)),
+				    .len = htole32(4096)};
+	*split = list[0];
+	memcpy(guest_at(h.g, HOST_DATA + 0x2000), list, 16);
+	assert_int_equal(host_command(&h, 1, cmd, NULL), DNR | NVME_INVALID_SGL_SEGMENT);
+	cmd.sgl.len = htole32(16);
+	cmd.cdw12 = htole32(7);
+	assert_int_equal(host_command(&h, 1, cmd, NULL), 0);
 	host_destroy(&h);
 }
 
@@ -630,6 +670,7 @@ int main(void)
 		cmocka_unit_test(ranges_do_not_wrap),
 		cmocka_unit_test(the_second_prp_is_checked),
 		cmocka_unit_test(addresses_do_not_wrap),
+		cmocka_unit_test(the_end_and_the_start_are_two_pages),
 		cmocka_unit_test(malformed_sgls_are_refused),
 		cmocka_unit_test(aborts_are_answered),
 		cmocka_unit_test(queues_do_not_wrap),
