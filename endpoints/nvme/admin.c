@@ -144,6 +144,8 @@ void nvme_events_report(struct nvme *n)
 {
 	unsigned kept = 0;
 
+	if (!nvme_is_running(n))
+		return;
 	for (unsigned i = 0; i < n->event_nr; i++) {
 		uint32_t type = n->event[i] & 7;
 		struct nvme_request *rq;

@@ -65,7 +65,7 @@ struct nvme_cq {
 	uint32_t len;	     /* entries */
 	uint32_t head, tail; /* head: the driver's, as last seen */
 	uint64_t iova;
-	struct nvme_request *parked, **parked_end; /* wait for room */
+	struct nvme_request *parked, **parked_end; /* wait to be posted */
 };
 
 struct nvme_sq {
@@ -139,6 +139,7 @@ struct nvme {
 	unsigned top;		 /* no queue above this one has been live */
 	unsigned next_sq;	 /* where the next turn starts: round robin */
 	bool completed;		 /* something was posted in this turn */
+	unsigned parked;	 /* requests that wait at completion queues */
 	unsigned batching;	 /* queues with completions that wait for others */
 
 	bool shadow; /* Doorbell Buffer Config was accepted */
@@ -210,6 +211,8 @@ void nvme_cq_doorbell(struct nvme *n, unsigned id, uint32_t head);
 /* Doorbells are in memory from now on. false: not within the device's reach; nothing
  * has changed. */
 bool nvme_shadow_set(struct nvme *n, uint64_t shadow, uint64_t event);
+/* Whether queues are served: commands fetched, events told. */
+bool nvme_is_running(const struct nvme *n);
 unsigned nvme_queues_poll(struct nvme *n, unsigned budget);
 bool nvme_queues_arm(struct nvme *n);
 void nvme_queues_interrupt(struct nvme *n);
@@ -244,7 +247,7 @@ bool nvme_temperature_is_critical(const struct nvme *n);
 uint16_t nvme_identify(struct nvme *n, struct nvme_request *rq);
 uint16_t nvme_get_log_page(struct nvme *n, struct nvme_request *rq);
 void nvme_log_error(struct nvme *n, const struct nvme_request *rq, uint16_t status);
-/* Queues an asynchronous event and reports what can be reported. */
+/* Queues an asynchronous event. */
 void nvme_event(struct nvme *n, uint32_t event);
 void nvme_events_report(struct nvme *n);
 uint16_t nvme_io_command(struct nvme *n, struct nvme_request *rq);

@@ -68,11 +68,10 @@ static void lose_shadow(struct nvme *n)
 		     n->ep.name);
 }
 
-/* The admin queue keeps its registers (as drivers do). A driver that has shut the
- * controller down submits nothing more, and its pages may go. */
+/* The admin queue keeps its registers (as drivers do). */
 static bool has_shadow(const struct nvme *n, unsigned id)
 {
-	return n->shadow && id && !(n->csts & NVME_CSTS_SHST_MASK);
+	return n->shadow && id;
 }
 
 bool nvme_shadow_set(struct nvme *n, uint64_t shadow, uint64_t event)
@@ -191,6 +190,13 @@ static bool cq_full(const struct nvme_cq *cq)
 	return (cq->tail + 1) % cq->len == cq->head;
 }
 
+/* Without bus mastering nothing is written: a driver that is gone may have left its
+ * queue's memory to somebody else. */
+static bool can_post(const struct nvme *n, const struct nvme_cq *cq)
+{
+	return !cq_full(cq) && viommu_pci_bus_master(n->ep.function);
+}
+
 /* Inside a section. */
 static bool write_entry(struct nvme *n, struct nvme_cq *cq, const struct nvme_request *rq)
 {
@@ -245,8 +251,9 @@ static void post(struct nvme *n, struct nvme_cq *cq, struct nvme_request *rq)
 	nvme_request_free(n, rq);
 }
 
-static void park(struct nvme_cq *cq, struct nvme_request *rq)
+static void park(struct nvme *n, struct nvme_cq *cq, struct nvme_request *rq)
 {
+	n->parked++;
 	if (!cq->parked)
 		cq->parked_end = &cq->parked;
 	rq->next = NULL;
@@ -256,9 +263,10 @@ static void park(struct nvme_cq *cq, struct nvme_request *rq)
 
 static void post_parked(struct nvme *n, struct nvme_cq *cq)
 {
-	while (cq->parked && !cq_full(cq)) {
+	while (cq->parked && can_post(n, cq)) {
 		struct nvme_request *rq = cq->parked;
 
+		n->parked--;
 		cq->parked = rq->next;
 		post(n, cq, rq);
 	}
@@ -271,8 +279,9 @@ void nvme_cq_forget(struct nvme *n, struct nvme_cq *cq, const struct nvme_sq *sq
 	cq->parked = NULL;
 	for (; rq; rq = next) {
 		next = rq->next;
+		n->parked--;
 		if (sq && rq->sq != sq)
-			park(cq, rq);
+			park(n, cq, rq);
 		else
 			nvme_request_free(n, rq);
 	}
@@ -290,8 +299,8 @@ static void complete_in_section(struct nvme *n, struct nvme_request *rq)
 	}
 	if (cq_full(cq))
 		refresh_head(n, cq);
-	if (cq->parked || cq_full(cq))
-		park(cq, rq);
+	if (cq->parked || !can_post(n, cq))
+		park(n, cq, rq);
 	else
 		post(n, cq, rq);
 }
@@ -457,7 +466,7 @@ static void refresh_all(struct nvme *n)
 	bool pin = uses_pin(n);
 
 	viommu_dma_begin(n->dma);
-	for (unsigned i = 1; i <= n->top; i++) {
+	for (unsigned i = 0; i <= n->top; i++) {
 		if (n->sq[i].live)
 			refresh_tail(n, &n->sq[i]);
 		/* The pin falls with the last head, so that is looked for. */
@@ -471,20 +480,22 @@ static void refresh_all(struct nvme *n)
 		nvme_update_intx(n);
 }
 
-/* Whether commands may be fetched. */
-static bool is_running(const struct nvme *n)
+/* A driver that has shut the controller down submits nothing more, and the pages of
+ * its queues and shadow doorbells may go. */
+bool nvme_is_running(const struct nvme *n)
 {
-	return (n->csts & (NVME_CSTS_RDY | NVME_CSTS_CFS)) == NVME_CSTS_RDY &&
-	       viommu_pci_bus_master(n->ep.function);
+	const uint32_t mask = NVME_CSTS_RDY | NVME_CSTS_CFS | NVME_CSTS_SHST_MASK;
+
+	return (n->csts & mask) == NVME_CSTS_RDY && viommu_pci_bus_master(n->ep.function);
 }
 
 unsigned nvme_queues_poll(struct nvme *n, unsigned budget)
 {
 	unsigned taken = 0;
 
-	if (!is_running(n))
+	if (!nvme_is_running(n))
 		return 0;
-	if (n->shadow)
+	if (n->shadow || n->parked)
 		refresh_all(n);
 	for (unsigned i = 0; i <= n->top && taken < budget; i++) {
 		struct nvme_sq *sq = &n->sq[(n->next_sq + i) % (n->top + 1)];
@@ -515,9 +526,8 @@ static bool arm_queue(struct nvme *n, unsigned id, bool pin)
 		write_event_index(n, id, true, cq->head);
 		__atomic_thread_fence(__ATOMIC_SEQ_CST); /* as above */
 		refresh_head(n, cq);
-		work |= cq->parked && !cq_full(cq);
 	}
-	return work;
+	return work || (cq->parked && can_post(n, cq));
 }
 
 bool nvme_queues_arm(struct nvme *n)
@@ -525,7 +535,7 @@ bool nvme_queues_arm(struct nvme *n)
 	unsigned events = n->event_nr;
 	bool work = false, pin = uses_pin(n);
 
-	if (!is_running(n))
+	if (!nvme_is_running(n))
 		return false;
 	viommu_dma_begin(n->dma);
 	for (unsigned i = 0; i <= n->top; i++)
@@ -539,6 +549,7 @@ bool nvme_queues_arm(struct nvme *n)
 void nvme_requests_init(struct nvme *n)
 {
 	n->free = NULL;
+	n->parked = 0;
 	for (unsigned i = 0; i < NVME_REQUESTS_NR; i++) {
 		struct nvme_request *rq = &n->request[i];
 

@@ -627,6 +627,65 @@ static void a_shutdown_ends_with_a_restart(void **state)
 	host_destroy(&h);
 }
 
+/* A driver that has shut the controller down submits nothing; what a doorbell
+ * says all the same, or said late, is not fetched. */
+static void nothing_is_fetched_after_a_shutdown(void **state)
+{
+	struct host h = make(MEM);
+	struct nvme_cmd cmd = {.opcode = NVME_IO_FLUSH, .nsid = htole32(1)};
+	const uint32_t on = NVME_CC_EN | 6u << 16 | 4u << 20;
+	struct nvme_cqe cqe;
+
+	(void)state;
+	host_put(&h, 1, cmd);
+	host_ring(&h, 1);
+	set_cc(&h, on | 1u << 14);
+	guest_run(h.g, 10);
+	assert_false(host_take(&h, 1, &cqe));
+	set_cc(&h, on);
+	guest_run(h.g, 10);
+	assert_true(host_take(&h, 1, &cqe));
+	host_destroy(&h);
+}
+
+/* An operator's event finds a controller that its driver has left, shut down or
+ * without bus mastering: nothing is written, the driver's memory is no longer its
+ * queue. */
+static void no_event_is_told_to_a_driver_that_left(void **state)
+{
+	struct nvme_cmd aer = {.opcode = NVME_ADMIN_ASYNC_EVENT};
+	struct nvme_cmd wanted = {.opcode = NVME_ADMIN_SET_FEATURES,
+				  .cdw10 = htole32(NVME_FEAT_ASYNC_EVENTS),
+				  .cdw11 = htole32(NVME_AEC_NS_CHANGED)};
+	const uint32_t on = NVME_CC_EN | 6u << 16 | 4u << 20;
+	struct nvme_cqe cqe;
+
+	(void)state;
+	for (unsigned shut = 0; shut < 2; shut++) {
+		struct host h = make(MEM);
+
+		assert_int_equal(admin(&h, wanted), 0);
+		host_put(&h, 0, aer);
+		host_ring(&h, 0);
+		guest_run(h.g, 10);
+		if (shut)
+			set_cc(&h, on | 1u << 14);
+		else
+			guest_bus_master(h.g, false);
+		assert_int_equal(endpoint_control(h.g->ep, "resize", "size=4M"), 0);
+		guest_run(h.g, 10);
+		assert_false(host_take(&h, 0, &cqe));
+		if (shut)
+			set_cc(&h, on);
+		else
+			guest_bus_master(h.g, true);
+		guest_run(h.g, 10);
+		assert_true(host_take(&h, 0, &cqe));
+		assert_int_equal(le32toh(cqe.dw0), NVME_EVENT_NS_CHANGED);
+		host_destroy(&h);
+	}
+}
+
 /* CC.EN 1 -> 0 -> 1 with commands in all stages: not fetched, under way, waiting for
  * room. No completion comes after, and the queues begin anew. */
 static void enabling_again_begins_anew(void **state)
@@ -682,6 +741,8 @@ int main(void)
 		cmocka_unit_test(shadow_doorbells_end_with_a_shutdown),
 		cmocka_unit_test(a_deleted_queue_tells_nothing_later),
 		cmocka_unit_test(a_shutdown_ends_with_a_restart),
+		cmocka_unit_test(nothing_is_fetched_after_a_shutdown),
+		cmocka_unit_test(no_event_is_told_to_a_driver_that_left),
 		cmocka_unit_test(enabling_again_begins_anew),
 	};
 

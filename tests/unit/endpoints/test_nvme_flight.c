@@ -240,6 +240,35 @@ static void commands_beyond_the_limit_wait(void **state)
 	host_destroy(&h);
 }
 
+/* What ends while bus mastering is off is told when it is on again. */
+static void completions_wait_for_bus_mastering(void **state)
+{
+	struct host h = make(MEM);
+	static uint8_t before[4096];
+	void *cq = guest_at(h.g, HOST_CQ + 0x10000);
+	struct nvme_cqe cqe;
+
+	(void)state;
+	put_read(&h, 8);
+	put_read(&h, 8);
+	guest_bus_master(h.g, false);
+	memcpy(before, cq, sizeof(before));
+	answer(nvme_of(&h)->ns[0].block);
+	guest_run(h.g, 10);
+	/* A doorbell does not make it write either. */
+	guest_set_reg(h.g, 0, NVME_REG_DBS + 12, 4, h.queue[1].cq_head);
+	guest_run(h.g, 10);
+	assert_memory_equal(before, cq, sizeof(before));
+	assert_int_equal(h.g->irqs[1], 0);
+	guest_bus_master(h.g, true);
+	guest_run(h.g, 10);
+	assert_true(host_take(&h, 1, &cqe));
+	assert_true(host_take(&h, 1, &cqe));
+	assert_false(host_take(&h, 1, &cqe));
+	assert_int_not_equal(h.g->irqs[1], 0);
+	host_destroy(&h);
+}
+
 /* ---- much to do, in parts ---- */
 
 #define LARGE "backend=mem,size=512M,block-size=4096,queues=4"
@@ -335,6 +364,7 @@ int main(void)
 		cmocka_unit_test(commands_the_disk_lost_keep_the_controller_off),
 		cmocka_unit_test(deleting_a_queue_leaves_others_alone),
 		cmocka_unit_test(commands_beyond_the_limit_wait),
+		cmocka_unit_test(completions_wait_for_bus_mastering),
 		cmocka_unit_test(much_to_clear_takes_turns),
 		cmocka_unit_test(much_to_clear_ends_with_its_queue),
 	};
