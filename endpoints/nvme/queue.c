@@ -235,7 +235,8 @@ static enum latency_kind kind_of(const struct nvme_request *rq)
 /* Inside a section; there is room. */
 static void post(struct nvme *n, struct nvme_cq *cq, struct nvme_request *rq)
 {
-	if (!write_entry(n, cq, rq)) {
+	/* A queue that is out of reach is one fault: the reset drops the rest. */
+	if (n->csts & NVME_CSTS_CFS || !write_entry(n, cq, rq)) {
 		nvme_fatal(n, "a completion queue is out of the device's reach");
 		nvme_request_free(n, rq);
 		return;

@@ -269,6 +269,33 @@ static void completions_wait_for_bus_mastering(void **state)
 	host_destroy(&h);
 }
 
+/* One fault says that a completion queue is gone, not one for each command. */
+static void a_lost_completion_queue_is_one_fault(void **state)
+{
+	struct host h = make(MEM);
+	const uint64_t cq = HOST_CQ + 0x10000;
+
+	(void)state;
+	assert_int_equal(guest_unmap(h.g, 0, GUEST_LEN), 0);
+	assert_int_equal(guest_map(h.g, 0, cq, RW), 0);
+	assert_int_equal(guest_map(h.g, HOST_DATA, GUEST_LEN - HOST_DATA, RW), 0);
+	for (unsigned i = 0; i < HOST_QUEUE_LEN - 1; i++)
+		put_read(&h, 8);
+	assert_int_equal(guest_faults(h.g, NULL), 0);
+	answer(nvme_of(&h)->ns[0].block);
+	guest_run(h.g, 10);
+	assert_int_equal(csts(&h), NVME_CSTS_RDY | NVME_CSTS_CFS);
+	assert_int_equal(guest_faults(h.g, NULL), 1);
+	assert_false(endpoint_busy(h.g->ep));
+	assert_int_equal(guest_map(h.g, cq, HOST_DATA - cq, RW), 0);
+	guest_set_reg(h.g, 0, NVME_REG_CC, 4, 0);
+	host_enable(&h);
+	host_add_queue(&h, 1);
+	slow.at_once = true;
+	assert_int_equal(host_rw(&h, NVME_IO_READ, 0, 8, 0), 0);
+	host_destroy(&h);
+}
+
 /* ---- much to do, in parts ---- */
 
 #define LARGE "backend=mem,size=512M,block-size=4096,queues=4"
@@ -365,6 +392,7 @@ int main(void)
 		cmocka_unit_test(deleting_a_queue_leaves_others_alone),
 		cmocka_unit_test(commands_beyond_the_limit_wait),
 		cmocka_unit_test(completions_wait_for_bus_mastering),
+		cmocka_unit_test(a_lost_completion_queue_is_one_fault),
 		cmocka_unit_test(much_to_clear_takes_turns),
 		cmocka_unit_test(much_to_clear_ends_with_its_queue),
 	};
