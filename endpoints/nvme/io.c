@@ -433,14 +433,15 @@ void nvme_io_drain(struct nvme *n, const struct nvme_sq *sq)
 	/* A disk that has lost something is not waited for once more. */
 	uint64_t end = now_ms() + (n->lost ? 0 : n->drain_ms);
 
-	cancel(n, sq);
-	nvme_io_turn(n);
-	while (has_under_way(n, sq)) {
-		if (now_ms() >= end) {
-			lose(n, sq);
-			break;
-		}
-		nvme_io_wait(n);
+	for (;;) {
+		/* Each time: a command may have begun its next part. */
+		cancel(n, sq);
 		nvme_io_turn(n);
+		if (!has_under_way(n, sq))
+			return;
+		if (now_ms() >= end)
+			break;
+		nvme_io_wait(n);
 	}
+	lose(n, sq);
 }

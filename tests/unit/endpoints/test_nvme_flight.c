@@ -296,6 +296,34 @@ static void a_lost_completion_queue_is_one_fault(void **state)
 	host_destroy(&h);
 }
 
+/* A reset comes between two ranges: the next one, begun since, is cancelled too. */
+static void what_a_reset_begins_is_cancelled(void **state)
+{
+	struct host h = make(MEM);
+	struct nvme_cmd cmd = {.opcode = NVME_IO_DSM, .nsid = htole32(1)};
+	uint64_t *range = guest_at(h.g, HOST_DATA);
+	struct nvme *n = nvme_of(&h);
+
+	(void)state;
+	n->drain_ms = 20;
+	range[0] = range[2] = htole64(8ull << 32);
+	range[1] = range[3] = 0;
+	cmd.cdw10 = htole32(1);
+	cmd.cdw11 = htole32(1u << 2);
+	host_prp(&h, &cmd, 0, 32);
+	host_put(&h, 1, cmd);
+	host_ring(&h, 1);
+	endpoint_poll(h.g->ep, 64);
+	answer(n->ns[0].block);
+	guest_set_reg(h.g, 0, NVME_REG_CC, 4, 0);
+	assert_int_equal(slow.started[0], 2);
+	assert_int_equal(slow.cancels, 2);
+	answer(n->ns[0].block);
+	endpoint_poll(h.g->ep, 64);
+	assert_false(endpoint_busy(h.g->ep));
+	host_destroy(&h);
+}
+
 /* ---- much to do, in parts ---- */
 
 #define LARGE "backend=mem,size=512M,block-size=4096,queues=4"
@@ -393,6 +421,7 @@ int main(void)
 		cmocka_unit_test(commands_beyond_the_limit_wait),
 		cmocka_unit_test(completions_wait_for_bus_mastering),
 		cmocka_unit_test(a_lost_completion_queue_is_one_fault),
+		cmocka_unit_test(what_a_reset_begins_is_cancelled),
 		cmocka_unit_test(much_to_clear_takes_turns),
 		cmocka_unit_test(much_to_clear_ends_with_its_queue),
 	};
