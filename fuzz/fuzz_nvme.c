@@ -358,14 +358,16 @@ static void reset(struct state *s, bool function)
  * shutdowns: once. */
 static void check_requests(const struct nvme *n)
 {
-	unsigned nr = 1 + n->aer_nr, under_way = 0;
+	unsigned nr = 1 + n->aer_nr, under_way = 0, parked;
 
 	for (const struct nvme_request *rq = n->free; rq; rq = rq->next)
 		FUZZ_CHECK(++nr <= NVME_REQUESTS_NR && !rq->started);
+	parked = nr;
 	for (unsigned i = 0; i <= NVME_IO_QUEUES_MAX; i++) {
 		for (const struct nvme_request *rq = n->cq[i].parked; rq; rq = rq->next)
 			FUZZ_CHECK(++nr <= NVME_REQUESTS_NR && !rq->started);
 	}
+	FUZZ_CHECK(nr - parked == n->parked);
 	for (unsigned i = 0; i < NVME_REQUESTS_NR; i++)
 		under_way += n->request[i].started;
 	FUZZ_CHECK(under_way == n->under_way && !n->lost);
