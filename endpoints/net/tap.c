@@ -26,6 +26,7 @@ struct tap {
 	struct net_backend b;
 	int fd[TAP_PAIRS_MAX]; /* host->pairs of them, ours */
 	unsigned attached;     /* queues that the kernel uses */
+	uint32_t gone;	       /* bit n: fd[n] leads nowhere any more */
 	bool uso;	       /* the kernel knows it */
 	unsigned first;	       /* where the next turn begins */
 	uint64_t errors;
@@ -80,6 +81,21 @@ static bool read_meta(const struct tap *t, size_t len, struct net_meta *out)
 	return offload_check(out, len, UINT64_MAX);
 }
 
+static bool is_gone(const struct tap *t, unsigned pair)
+{
+	return t->gone >> pair & 1;
+}
+
+/* The interface was deleted, or the queue could not be attached: the descriptor
+ * says at once and for ever that there is something, and never gives it. */
+static void give_up(struct tap *t, unsigned pair)
+{
+	t->gone |= 1u << pair;
+	t->errors++;
+	endpoint_log(t->b.host->log, VIOMMU_LOG_WARN,
+		     "%s: queue %u has no interface any more", t->b.host->name, pair);
+}
+
 /* 1: handed over. 0: there is none. */
 static unsigned receive_one(struct tap *t, unsigned pair)
 {
@@ -89,8 +105,11 @@ static unsigned receive_one(struct tap *t, unsigned pair)
 	struct net_frame frame = {.iov = iov + 1, .iov_nr = 1};
 	ssize_t n = readv(t->fd[pair], iov, 2);
 
-	if (n < 0)
+	if (n < 0) {
+		if (errno == EBADFD)
+			give_up(t, pair);
 		return 0;
+	}
 	if (n <= (ssize_t)sizeof(t->header)) {
 		t->errors++;
 		return 1;
@@ -113,8 +132,8 @@ static unsigned poll_tap(struct net_backend *b, unsigned budget, bool *more)
 	for (unsigned i = 0; i < t->attached; i++) {
 		unsigned pair = (t->first + i) % t->attached, n = 0;
 
-		while (n < budget && host->may_receive(host->opaque) &&
-		       receive_one(t, pair))
+		while (n < budget && !is_gone(t, pair) &&
+		       host->may_receive(host->opaque) && receive_one(t, pair))
 			n++;
 		*more |= n == budget;
 		nr += n;
@@ -128,14 +147,14 @@ static unsigned poll_tap(struct net_backend *b, unsigned budget, bool *more)
 static int fds(struct net_backend *b, struct pollfd *out, unsigned max)
 {
 	struct tap *t = to_tap(b);
+	unsigned nr = 0;
 
 	if (!b->host->may_receive(b->host->opaque))
 		return 0;
-	if (max > t->attached)
-		max = t->attached;
-	for (unsigned i = 0; i < max; i++)
-		out[i] = (struct pollfd){.fd = t->fd[i], .events = POLLIN};
-	return (int)max;
+	for (unsigned i = 0; i < t->attached && nr < max; i++)
+		if (!is_gone(t, i))
+			out[nr++] = (struct pollfd){.fd = t->fd[i], .events = POLLIN};
+	return (int)nr;
 }
 
 /* ---- what the guest takes ---- */
@@ -175,6 +194,8 @@ static void attach_queues(struct tap *t, unsigned pairs)
 			endpoint_log(t->b.host->log, VIOMMU_LOG_WARN,
 				     "%s: queue %u of the interface: %s", t->b.host->name,
 				     i, strerror(errno));
+		else
+			t->gone &= ~(1u << i);
 	}
 	t->attached = pairs;
 }
@@ -185,6 +206,9 @@ static void changed(struct net_backend *b)
 	struct tap *t = to_tap(b);
 	unsigned f = tun_offloads(b->host->state->offloads);
 
+	/* The first queue is never detached: the interface was deleted. */
+	if (is_gone(t, 0))
+		return;
 	if (!t->uso)
 		f &= ~(TAP_F_USO4 | TAP_F_USO6);
 	if (ioctl(t->fd[0], TUNSETOFFLOAD, (unsigned long)f))

@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <linux/if_packet.h>
 #include <linux/if_tun.h>
+#include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <poll.h>
 #include <sched.h>
@@ -237,6 +238,63 @@ static void test_descriptor(void **state)
 	guest_destroy(g);
 }
 
+static void delete_interface(const char *name)
+{
+	struct {
+		struct nlmsghdr head;
+		struct ifinfomsg link;
+	} m = {
+		{sizeof(m), RTM_DELLINK, NLM_F_REQUEST | NLM_F_ACK, 1, 0},
+		{.ifi_index = (int)if_nametoindex(name)},
+	};
+	int fd = socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE);
+
+	assert_true(m.link.ifi_index > 0);
+	assert_int_equal(send(fd, &m, sizeof(m), 0), sizeof(m));
+	assert_true(recv(fd, &m, sizeof(m), 0) > 0);
+	close(fd);
+	assert_int_equal(if_nametoindex(name), 0);
+}
+
+/* Descriptors that would end a sleep now. */
+static int ready(struct vnic *v)
+{
+	struct pollfd fds[ENDPOINT_FDS_MAX];
+	int nr = endpoint_fds(v->drv.g->ep, fds, ENDPOINT_FDS_MAX);
+
+	return poll(fds, (nfds_t)nr, 0);
+}
+
+/* An interface that somebody deletes is no reason never to sleep again. */
+static void test_deleted(void **state)
+{
+	struct vnic *v =
+		vnic_create("backend=tap,ifname=" IFNAME ",queues=2,mac=" VNIC_MAC,
+			    (struct vdrv_shape){.iommu = true, .queues = 2});
+	struct vnic_flow f = flow(true);
+	struct virtio_net_hdr h = {0};
+	uint16_t pairs = 2;
+	unsigned l4;
+	size_t len = vnic_build(frame, &f, payload, 100, false, &l4);
+
+	(void)state;
+	assert_int_equal(vnic_control(v, 4, 0, &pairs, 2), VIRTIO_NET_OK);
+	delete_interface(IFNAME);
+	assert_int_equal(ready(v), 2);
+	guest_run(v->drv.g, 0);
+	assert_int_equal(ready(v), 0);
+	assert_int_equal(guest_stat(v->drv.g, "tap_errors"), 2);
+	vnic_send(v, 1, &h, frame, len, 0);
+	assert_int_equal(drvq_out_nr(&v->drv.q[3]), 0);
+	assert_int_equal(guest_stat(v->drv.g, "tx_dropped"), 1);
+	/* Nor are commands that concern it. */
+	for (pairs = 1; pairs <= 2; pairs++)
+		assert_int_equal(vnic_control(v, 4, 0, &pairs, 2), VIRTIO_NET_OK);
+	guest_run(v->drv.g, 0);
+	assert_int_equal(ready(v), 0);
+	vnic_destroy(v);
+}
+
 /* 0: there is a namespace where TAP devices can be made. */
 static int prepare(void)
 {
@@ -258,7 +316,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_out),	   cmocka_unit_test(test_in),
 		cmocka_unit_test(test_unmapped),   cmocka_unit_test(test_queues),
-		cmocka_unit_test(test_descriptor),
+		cmocka_unit_test(test_descriptor), cmocka_unit_test(test_deleted),
 	};
 
 	if (prepare()) {
