@@ -327,13 +327,15 @@ void rx_frame(struct net *net, int pair, struct net_frame *frame)
 
 /* ---- what waited ---- */
 
+/* On its pair, unless the driver has taken that out of use meanwhile. */
 static enum placed place_waiting(struct net *net, const struct net_waiting *w)
 {
+	unsigned pair = (unsigned)w->pair < net->state.pairs ? (unsigned)w->pair : 0;
 	struct iovec iov[2] = {{0}, {net->backlog.bytes + w->offset, w->len}};
 	struct net_frame frame = {
 		.meta = w->meta, .iov = iov + 1, .iov_nr = 1, .len = w->len};
 
-	return place(net, (unsigned)w->pair, &frame);
+	return place(net, pair, &frame);
 }
 
 unsigned rx_flush(struct net *net)

@@ -78,14 +78,15 @@ static void arp(struct talk *t)
 	memcpy(t->flow.from, own_mac, 6);
 }
 
-static struct talk *talk_to(const char *options, uint64_t without, bool udp,
+static struct talk *talk_of(const char *options, struct vdrv_shape shape, bool udp,
 			    uint16_t port)
 {
 	struct talk *t = calloc(1, sizeof(*t));
 	char all[160];
 
 	snprintf(all, sizeof(all), "backend=user,mac=" VNIC_MAC "%s", options);
-	t->v = vnic_create(all, (struct vdrv_shape){.iommu = true, .without = without});
+	shape.iommu = true;
+	t->v = vnic_create(all, shape);
 	t->flow = (struct vnic_flow){.udp = udp,
 				     .src = GUEST_IP,
 				     .dst = HOST_IP,
@@ -96,6 +97,12 @@ static struct talk *talk_to(const char *options, uint64_t without, bool udp,
 	return t;
 }
 
+static struct talk *talk_to(const char *options, uint64_t without, bool udp,
+			    uint16_t port)
+{
+	return talk_of(options, (struct vdrv_shape){.without = without}, udp, port);
+}
+
 static void end(struct talk *t)
 {
 	vnic_destroy(t->v);
@@ -103,7 +110,7 @@ static void end(struct talk *t)
 }
 
 /* With partial checksums, as a series if it is longer than a segment. */
-static void say(struct talk *t, const void *payload, size_t len)
+static void say_on(struct talk *t, unsigned pair, const void *payload, size_t len)
 {
 	bool sums = t->v->drv.features & BIT(VIRTIO_NET_F_CSUM);
 	struct virtio_net_hdr h = {0};
@@ -112,8 +119,13 @@ static void say(struct talk *t, const void *payload, size_t len)
 
 	if (sums)
 		h = vnic_header(&t->flow, l4, len > 1460 ? 1460 : 0);
+	vnic_send(t->v, pair, &h, t->frame, n, 0);
+}
+
+static void say(struct talk *t, const void *payload, size_t len)
+{
 	post(t, 48);
-	vnic_send(t->v, 0, &h, t->frame, n, 0);
+	say_on(t, 0, payload, len);
 }
 
 /* The checksums are right, or become so as the header says. */
@@ -455,6 +467,57 @@ static void test_backlog(void **state)
 	end(t);
 }
 
+/* Until `nr` frames wait, and whatever more comes at once. */
+static void wait_backlog(struct talk *t, unsigned nr)
+{
+	for (unsigned i = 0; i < PATIENCE && guest_stat(t->v->drv.g, "rx_backlog") < nr;
+	     i++)
+		assert_false(next_frame(t, 1));
+	assert_true(guest_stat(t->v->drv.g, "rx_backlog") >= nr);
+}
+
+/* Where the guest's datagram came from. */
+static struct sockaddr_in heard(int fd)
+{
+	struct sockaddr_in from;
+	socklen_t len = sizeof(from);
+	uint8_t byte;
+
+	assert_int_equal(recvfrom(fd, &byte, 1, 0, (struct sockaddr *)&from, &len), 1);
+	return from;
+}
+
+static void tell(int fd, const struct sockaddr_in *to, const void *data, size_t len)
+{
+	assert_int_equal(
+		sendto(fd, data, len, 0, (const struct sockaddr *)to, sizeof(*to)), len);
+}
+
+/* "The device MUST NOT queue packets on receive queues greater than
+ * virtqueue_pairs": nor those that waited for buffers of such a queue. */
+static void test_fewer_pairs(void **state)
+{
+	uint16_t port, pairs = 2;
+	int fd = make_socket(SOCK_DGRAM, &port);
+	struct talk *t =
+		talk_of(",queues=2", (struct vdrv_shape){.queues = 2}, true, port);
+	struct sockaddr_in from;
+
+	(void)state;
+	assert_int_equal(vnic_control(t->v, 4, 0, &pairs, 2), VIRTIO_NET_OK);
+	say_on(t, 1, "x", 1);
+	from = heard(fd);
+	tell(fd, &from, "y", 1);
+	wait_backlog(t, 1);
+	pairs = 1;
+	assert_int_equal(vnic_control(t->v, 4, 0, &pairs, 2), VIRTIO_NET_OK);
+	vnic_post(t->v, 1, 4, 1536, 1);
+	post(t, 4);
+	assert_true(next_frame(t, 0));
+	close(fd);
+	end(t);
+}
+
 static void test_hostfwd(void **state)
 {
 	struct sockaddr_in a = {.sin_family = AF_INET,
@@ -537,6 +600,7 @@ int main(void)
 		cmocka_unit_test(test_tcp),
 		cmocka_unit_test(test_tcp_plain),
 		cmocka_unit_test(test_backlog),
+		cmocka_unit_test(test_fewer_pairs),
 		cmocka_unit_test(test_hostfwd),
 		cmocka_unit_test(test_forwards_limit),
 		cmocka_unit_test(test_reset),
