@@ -140,8 +140,7 @@ static bool set_offloads(struct command *c)
 		return false;
 	state->offloads = offloads;
 	/* What waits has the form of before. */
-	c->net->stats.rx_dropped += c->net->backlog.nr;
-	backlog_clear(&c->net->backlog);
+	rx_drop_waiting(c->net);
 	net_state_changed(c->net);
 	return true;
 }

@@ -149,8 +149,7 @@ static void queue_off(struct virtio_dev *dev, struct virtio_queue *q)
 
 	if (role_of(net, q->index) == ROLE_RX) {
 		rx_forget(net, q->index / 2);
-		net->stats.rx_dropped += net->backlog.nr;
-		backlog_clear(&net->backlog);
+		rx_drop_waiting(net);
 	}
 }
 

@@ -211,6 +211,7 @@ void tx_give_back(struct net *net);
 void rx_frame(struct net *net, int pair, struct net_frame *frame);
 /* Inside a section: what waited. */
 unsigned rx_flush(struct net *net);
+void rx_drop_waiting(struct net *net);
 bool rx_may(const struct net *net);
 /* The pair's queue is off: its buffers are the driver's again. */
 void rx_forget(struct net *net, unsigned pair);

@@ -14,6 +14,8 @@ static int set_link(struct net *net, const struct options *args)
 	if (r || up == net->link_up)
 		return r;
 	net->link_up = up;
+	if (!up)
+		rx_drop_waiting(net);
 	/* Back on a cable, the neighbours may be others. */
 	net->announce = up && (net->virtio.features & BIT(VIRTIO_NET_F_GUEST_ANNOUNCE));
 	net_state_changed(net);

@@ -356,6 +356,12 @@ unsigned rx_flush(struct net *net)
 	return nr;
 }
 
+void rx_drop_waiting(struct net *net)
+{
+	net->stats.rx_dropped += net->backlog.nr;
+	backlog_clear(&net->backlog);
+}
+
 bool rx_may(const struct net *net)
 {
 	return net->state.running && !net->backlog.nr;

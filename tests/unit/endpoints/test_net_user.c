@@ -518,6 +518,33 @@ static void test_fewer_pairs(void **state)
 	end(t);
 }
 
+/* A cable that is out delivers nothing, then or later. */
+static void test_unplugged_backlog(void **state)
+{
+	uint16_t port;
+	int fd = make_socket(SOCK_DGRAM, &port);
+	struct talk *t = talk_to("", 0, true, port);
+	struct endpoint *ep = t->v->drv.g->ep;
+	struct sockaddr_in from;
+
+	(void)state;
+	say(t, "x", 1);
+	from = heard(fd);
+	vdrv_reset_queue(&t->v->drv, 0);
+	tell(fd, &from, "y", 1);
+	wait_backlog(t, 1);
+	assert_int_equal(endpoint_control(ep, "link", "state=off"), 0);
+	post(t, 4);
+	assert_false(next_frame(t, 0));
+	assert_int_equal(guest_stat(t->v->drv.g, "rx_dropped"), 1);
+	assert_int_equal(endpoint_control(ep, "link", "state=on"), 0);
+	assert_false(next_frame(t, 0));
+	tell(fd, &from, "z", 1);
+	assert_true(next_frame(t, PATIENCE));
+	close(fd);
+	end(t);
+}
+
 static void test_hostfwd(void **state)
 {
 	struct sockaddr_in a = {.sin_family = AF_INET,
@@ -601,6 +628,7 @@ int main(void)
 		cmocka_unit_test(test_tcp_plain),
 		cmocka_unit_test(test_backlog),
 		cmocka_unit_test(test_fewer_pairs),
+		cmocka_unit_test(test_unplugged_backlog),
 		cmocka_unit_test(test_hostfwd),
 		cmocka_unit_test(test_forwards_limit),
 		cmocka_unit_test(test_reset),
