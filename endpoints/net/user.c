@@ -50,6 +50,7 @@ struct user {
 	bool sent;	  /* something was sent since the last look */
 	int64_t next_ns;  /* of the next look */
 	unsigned handed;  /* frames given to the guest in this turn */
+	int first, left;  /* sockets of this look and the next begin here */
 	struct timer timer[USER_TIMERS_MAX];
 	uint8_t head[NET_HEADERS_MAX];
 	uint64_t refused, complaints;
@@ -185,6 +186,8 @@ static int add_poll(int fd, int events, void *opaque)
 	return (int)u->fds_nr++;
 }
 
+/* One socket gives up to 64 KiB at once: what came from those before this one may
+ * have used up the guest's buffers. The next look goes on here. */
 static int get_revents(int index, void *opaque)
 {
 	struct user *u = opaque;
@@ -193,6 +196,13 @@ static int get_revents(int index, void *opaque)
 
 	if (index < 0 || (unsigned)index >= u->fds_nr)
 		return 0;
+	if (index < u->first)
+		return 0;
+	if (!u->b.host->may_receive(u->b.host->opaque)) {
+		if (!u->left)
+			u->left = index;
+		return 0;
+	}
 	got = u->fds[index].revents;
 	if (got & POLLIN)
 		events |= SLIRP_POLL_IN;
@@ -242,6 +252,8 @@ static unsigned look(struct net_backend *b, unsigned budget, bool *more)
 	u->sent = false;
 	u->next_ns = now + USER_LOOK_NS;
 	u->handed = 0;
+	u->first = u->left;
+	u->left = 0;
 	list_sockets(u);
 	slirp_pollfds_poll(u->slirp, poll(u->fds, u->fds_nr, 0) < 0, get_revents, u);
 	fire_timers(u, now);

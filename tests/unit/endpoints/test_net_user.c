@@ -545,6 +545,68 @@ static void test_unplugged_backlog(void **state)
 	end(t);
 }
 
+/* More in the sockets than can wait: it stays there. */
+static void test_backlog_of_many(void **state)
+{
+	enum { FLOWS = 40, LEN = 30000 };
+	uint16_t port;
+	int fd = make_socket(SOCK_DGRAM, &port);
+	struct talk *t = talk_to("", 0, true, port);
+	struct sockaddr_in from[FLOWS];
+	uint8_t *data = noise(LEN);
+	unsigned came = 0;
+
+	(void)state;
+	for (unsigned i = 0; i < FLOWS; i++) {
+		t->flow.sport++;
+		say(t, "x", 1);
+		from[i] = heard(fd);
+	}
+	vdrv_reset_queue(&t->v->drv, 0);
+	for (unsigned i = 0; i < FLOWS; i++)
+		tell(fd, &from[i], data, LEN);
+	wait_backlog(t, 1);
+	assert_int_equal(guest_stat(t->v->drv.g, "rx_dropped"), 0);
+	for (; came < FLOWS; came++) {
+		post(t, 48);
+		assert_true(next_frame(t, PATIENCE));
+	}
+	assert_int_equal(guest_stat(t->v->drv.g, "rx_dropped"), 0);
+	free(data);
+	close(fd);
+	end(t);
+}
+
+/* However few buffers there are, each socket has its turn. */
+static void test_fair_sockets(void **state)
+{
+	enum { FLOWS = 4, EACH = 8 };
+	unsigned came[FLOWS] = {0};
+	struct sockaddr_in from[FLOWS];
+	uint16_t port;
+	int fd = make_socket(SOCK_DGRAM, &port);
+	struct talk *t = talk_to("", 0, true, port);
+
+	(void)state;
+	for (unsigned i = 0; i < FLOWS; i++) {
+		t->flow.sport = (uint16_t)(5000 + i);
+		say(t, "x", 1);
+		from[i] = heard(fd);
+	}
+	vdrv_reset_queue(&t->v->drv, 0);
+	for (unsigned i = 0; i < FLOWS * EACH; i++)
+		tell(fd, &from[i % FLOWS], "y", 1);
+	for (unsigned i = 0; i < 4 * FLOWS; i++) {
+		post(t, 1);
+		assert_true(next_frame(t, PATIENCE));
+		came[t->got[vnic_l4(t->got) + 3] - 5000 % 256]++;
+	}
+	for (unsigned i = 0; i < FLOWS; i++)
+		assert_int_not_equal(came[i], 0);
+	close(fd);
+	end(t);
+}
+
 static void test_hostfwd(void **state)
 {
 	struct sockaddr_in a = {.sin_family = AF_INET,
@@ -629,6 +691,8 @@ int main(void)
 		cmocka_unit_test(test_backlog),
 		cmocka_unit_test(test_fewer_pairs),
 		cmocka_unit_test(test_unplugged_backlog),
+		cmocka_unit_test(test_backlog_of_many),
+		cmocka_unit_test(test_fair_sockets),
 		cmocka_unit_test(test_hostfwd),
 		cmocka_unit_test(test_forwards_limit),
 		cmocka_unit_test(test_reset),
