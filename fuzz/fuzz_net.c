@@ -213,6 +213,28 @@ static void cut(const uint8_t *frame, size_t len, uint8_t gso_type, size_t size)
 	}
 }
 
+static void cut_fragments(const uint8_t *frame, size_t len, unsigned mtu)
+{
+	static struct fragmenter f;
+	struct iovec part[2];
+	struct net_layout at;
+	uint8_t *copy;
+	size_t n;
+
+	if (!fragment_begin(&f, frame, len, mtu, 1))
+		return;
+	for (unsigned i = 0; fragment_next(&f, part); i++) {
+		FUZZ_CHECK(i <= 65535 / 8);
+		n = part[0].iov_len + part[1].iov_len;
+		copy = malloc(n);
+		memcpy(copy, part[0].iov_base, part[0].iov_len);
+		memcpy(copy + part[0].iov_len, part[1].iov_base, part[1].iov_len);
+		FUZZ_CHECK(offload_parse(copy, n, &at) && at.end == n);
+		FUZZ_CHECK(n - at.l3 <= mtu);
+		free(copy);
+	}
+}
+
 static int try_offloads(const uint8_t *data, size_t len)
 {
 	uint8_t head[NET_HEADERS_MAX], *frame;
@@ -231,6 +253,7 @@ static int try_offloads(const uint8_t *data, size_t len)
 	offload_describe(frame, in.len, size, &meta, head, &head_len);
 	meta = (struct net_meta){1, gso, 0, size, meta.csum_start, meta.csum_offset};
 	cut(frame, in.len, gso, kind & 2 ? size : 0);
+	cut_fragments(frame, in.len, size);
 	if (offload_check(&meta, in.len, UINT64_MAX))
 		offload_checksum(frame, in.len, &meta);
 	free(frame);

@@ -19,6 +19,7 @@
 #define IPV4_TOTAL	   2u /* places in the header */
 #define IPV4_ID		   4u
 #define IPV4_FRAGMENT	   6u
+#define IPV4_MF		   0x2000u
 #define IPV4_PROTOCOL	   9u
 #define IPV4_CHECKSUM	   10u
 #define IPV4_ADDRESSES	   12u
@@ -26,6 +27,7 @@
 #define IPV6_PAYLOAD	   4u
 #define IPV6_NEXT	   6u
 #define IPV6_ADDRESSES	   8u
+#define IPV6_FRAGMENT_LEN  8u /* a header of its own */
 
 #define TCP_LEN		   20u
 #define TCP_SEQUENCE	   4u
@@ -295,6 +297,13 @@ bool segment_begin(struct segmenter *s, const uint8_t *frame, size_t len,
 	return (s->at.end - s->at.payload) / s->size <= NET_SEGMENTS_MAX;
 }
 
+static void sum_ipv4(uint8_t *ip)
+{
+	store_sum(ip + IPV4_CHECKSUM, 0);
+	store_sum(ip + IPV4_CHECKSUM,
+		  finish_sum(checksum_add(0, ip, (size_t)(ip[0] & 15) * 4), false));
+}
+
 static void write_ip(struct segmenter *s, size_t packet_len)
 {
 	uint8_t *ip = s->head + s->at.l3;
@@ -305,9 +314,7 @@ static void write_ip(struct segmenter *s, size_t packet_len)
 	}
 	put16(ip + IPV4_TOTAL, packet_len);
 	put16(ip + IPV4_ID, get16(s->frame + s->at.l3 + IPV4_ID) + s->index);
-	store_sum(ip + IPV4_CHECKSUM, 0);
-	store_sum(ip + IPV4_CHECKSUM,
-		  finish_sum(checksum_add(0, ip, (size_t)(ip[0] & 15) * 4), false));
+	sum_ipv4(ip);
 }
 
 /* FIN and PSH go with the last segment, CWR with the first one. */
@@ -359,6 +366,69 @@ bool segment_next(struct segmenter *s, struct iovec out[2])
 	out[1] = (struct iovec){(void *)(uintptr_t)payload, len};
 	s->done += len;
 	s->index++;
+	return true;
+}
+
+/* ---- fragments ---- */
+
+bool fragment_begin(struct fragmenter *f, const uint8_t *frame, size_t len, unsigned mtu,
+		    uint32_t id)
+{
+	size_t header, extra;
+	struct net_layout at;
+
+	if (!offload_parse(frame, len, &at) || at.end - at.l3 <= mtu)
+		return false;
+	header = at.ipv6 ? IPV6_LEN : (size_t)(frame[at.l3] & 15) * 4;
+	extra = at.ipv6 ? IPV6_FRAGMENT_LEN : 0;
+	if (header + extra + 8 > mtu ||
+	    (at.ipv6 ? frame[at.l3 + IPV6_NEXT] == IPPROTO_FRAGMENT
+		     : get16(frame + at.l3 + IPV4_FRAGMENT) != 0))
+		return false;
+	f->frame = frame;
+	f->l3 = at.l3;
+	f->start = at.l3 + header;
+	f->end = at.end;
+	f->size = (mtu - header - extra) & ~(size_t)7;
+	f->done = 0;
+	f->ipv6 = at.ipv6;
+	f->id = htobe32(id);
+	memcpy(f->head, frame, f->start);
+	return true;
+}
+
+/* The IP header, and what says where the fragment belongs. Result: bytes of all
+ * headers. */
+static size_t write_fragment(struct fragmenter *f, size_t len, bool more)
+{
+	uint8_t *ip = f->head + f->l3, *own = f->head + f->start;
+
+	if (!f->ipv6) {
+		put16(ip + IPV4_TOTAL, f->start - f->l3 + len);
+		put16(ip + IPV4_FRAGMENT, f->done / 8 | (more ? IPV4_MF : 0));
+		sum_ipv4(ip);
+		return f->start;
+	}
+	put16(ip + IPV6_PAYLOAD, IPV6_FRAGMENT_LEN + len);
+	ip[IPV6_NEXT] = IPPROTO_FRAGMENT;
+	own[0] = f->frame[f->l3 + IPV6_NEXT];
+	own[1] = 0;
+	put16(own + 2, f->done | more); /* a multiple of 8 */
+	memcpy(own + 4, &f->id, sizeof(f->id));
+	return f->start + IPV6_FRAGMENT_LEN;
+}
+
+bool fragment_next(struct fragmenter *f, struct iovec out[2])
+{
+	const uint8_t *from = f->frame + f->start + f->done;
+	size_t left = f->end - f->start - f->done;
+	size_t len = left < f->size ? left : f->size;
+
+	if (!left)
+		return false;
+	out[0] = (struct iovec){f->head, write_fragment(f, len, len < left)};
+	out[1] = (struct iovec){(void *)(uintptr_t)from, len};
+	f->done += len;
 	return true;
 }
 

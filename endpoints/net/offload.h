@@ -72,6 +72,24 @@ bool segment_begin(struct segmenter *s, const uint8_t *frame, size_t len,
  * call. false: that was all. */
 bool segment_next(struct segmenter *s, struct iovec out[2]);
 
+/* Cuts an IP packet into fragments. The frame must not change meanwhile. */
+struct fragmenter {
+	const uint8_t *frame;
+	size_t l3, start, end; /* the packet, what is cut, and its end */
+	size_t size;	       /* bytes of a fragment behind its headers */
+	size_t done;	       /* bytes given out */
+	bool ipv6;
+	uint32_t id; /* of an IPv6 packet */
+	uint8_t head[NET_HEADERS_MAX];
+};
+
+/* id: another one for each IPv6 packet. false: it fits, may not be cut, is a
+ * fragment itself, or no IP packet. */
+bool fragment_begin(struct fragmenter *f, const uint8_t *frame, size_t len, unsigned mtu,
+		    uint32_t id);
+/* As segment_next(). */
+bool fragment_next(struct fragmenter *f, struct iovec out[2]);
+
 /*
  * What to tell a guest about a frame whose checksums are known to be right: that
  * they are, or, for a TCP packet longer than `mtu`, how to take it as a series of

@@ -53,6 +53,8 @@ struct user {
 	int first, left;  /* sockets of this look and the next begin here */
 	struct timer timer[USER_TIMERS_MAX];
 	uint8_t head[NET_HEADERS_MAX];
+	struct fragmenter cut;
+	uint32_t packets; /* that were cut, or might have been */
 	uint64_t refused, complaints;
 };
 
@@ -72,6 +74,21 @@ static int64_t now_ns(void *opaque)
 
 /* ---- called by libslirp ---- */
 
+/* libslirp knows no MTU but its own, which is large for the sake of TCP. */
+static bool send_fragments(struct user *u, const void *buf, size_t len)
+{
+	struct iovec iov[3];
+	struct net_frame frame = {.iov = iov + 1, .iov_nr = 2};
+
+	if (!fragment_begin(&u->cut, buf, len, u->b.host->state->mtu, u->packets++))
+		return false;
+	while (fragment_next(&u->cut, frame.iov)) {
+		frame.len = frame.iov[0].iov_len + frame.iov[1].iov_len;
+		u->b.host->receive(u->b.host->opaque, -1, &frame);
+	}
+	return true;
+}
+
 static ssize_t send_packet(const void *buf, size_t len, void *opaque)
 {
 	struct user *u = opaque;
@@ -89,6 +106,8 @@ static ssize_t send_packet(const void *buf, size_t len, void *opaque)
 		frame.iov_nr = 2;
 	}
 	u->handed++;
+	if (!frame.meta.gso_type && send_fragments(u, buf, len))
+		return (ssize_t)len;
 	u->b.host->receive(u->b.host->opaque, -1, &frame);
 	return (ssize_t)len;
 }

@@ -199,6 +199,91 @@ static void test_segments_limit(void **state)
 	assert_false(segment_begin(&s, frame, c.len, VIRTIO_NET_HDR_GSO_TCPV4, 2));
 }
 
+/* Where a fragment says that it belongs, and whether it is the last one. */
+static void check_fragment(const struct vnic_flow *f, const uint8_t *ip, size_t len,
+			   size_t done, bool last, uint32_t id)
+{
+	const uint8_t *own = ip + 40;
+
+	if (!f->ipv6) {
+		assert_int_equal(ip[2] << 8 | ip[3], 20 + len);
+		assert_int_equal(ip[4] << 8 | ip[5], 0xfffe);
+		assert_int_equal(ip[6] << 8 | ip[7], done / 8 | (last ? 0 : 0x2000));
+		assert_int_equal(checksum_fold(checksum_add(0, ip, 20)), 0xffff);
+		return;
+	}
+	assert_int_equal(ip[4] << 8 | ip[5], 8 + len);
+	assert_int_equal(ip[6], 44);
+	assert_int_equal(own[0], f->udp ? 17 : 6);
+	assert_int_equal(own[1], 0);
+	assert_int_equal(own[2] << 8 | own[3], done | (last ? 0 : 1));
+	assert_int_equal(get32(own + 4), id);
+}
+
+static void test_fragments(void **state)
+{
+	static uint8_t payload[65000], frame[VNIC_FRAME], back[VNIC_FRAME];
+	static struct fragmenter cut;
+	struct iovec part[2];
+	unsigned l4;
+
+	(void)state;
+	fill(payload, sizeof(payload));
+	for (unsigned i = 0; i < 300; i++) {
+		struct vnic_flow f = random_flow();
+		size_t l3 = 14 + 4 * f.vlans, head = f.ipv6 ? 48 : 20, done = 0;
+		unsigned mtu = 68 + (unsigned)rng_below(&rng, i & 1 ? 60 : 9000);
+		size_t n = 1 + rng_below(&rng, sizeof(payload) - 1), len;
+
+		len = vnic_build(frame, &f, payload, n, false, &l4);
+		if (len - l3 <= mtu)
+			continue;
+		assert_true(fragment_begin(&cut, frame, len, mtu, i));
+		while (fragment_next(&cut, part)) {
+			assert_int_equal(part[0].iov_len, l3 + head);
+			assert_memory_equal(part[0].iov_base, frame, l3);
+			assert_true(head + part[1].iov_len <= mtu);
+			memcpy(back + done, part[1].iov_base, part[1].iov_len);
+			check_fragment(&f, (uint8_t *)part[0].iov_base + l3,
+				       part[1].iov_len, done,
+				       l4 + done + part[1].iov_len == len, i);
+			done += part[1].iov_len;
+			/* As few as can be. */
+			assert_true(l4 + done == len || head + part[1].iov_len + 8 > mtu);
+		}
+		assert_int_equal(l4 + done, len);
+		assert_memory_equal(back, frame + l4, done);
+	}
+}
+
+static void test_fragments_refused(void **state)
+{
+	static uint8_t payload[2000], frame[VNIC_FRAME];
+	struct vnic_flow f = {.udp = true};
+	struct fragmenter cut;
+	unsigned l4;
+	size_t len;
+
+	(void)state;
+	for (unsigned ipv6 = 0; ipv6 < 2; ipv6++) {
+		unsigned least = ipv6 ? 56 : 28;
+
+		f.ipv6 = ipv6;
+		len = vnic_build(frame, &f, payload, sizeof(payload), false, &l4);
+		/* It fits, Ethernet's padding aside. */
+		assert_false(fragment_begin(&cut, frame, len + 8, (unsigned)len - 14, 1));
+		assert_true(fragment_begin(&cut, frame, len, (unsigned)len - 15, 1));
+		/* Nothing would fit. */
+		assert_false(fragment_begin(&cut, frame, len, least - 1, 1));
+		assert_true(fragment_begin(&cut, frame, len, least, 1));
+		/* May not be cut, or was. */
+		frame[20] = ipv6 ? 44 : 0x40;
+		assert_false(fragment_begin(&cut, frame, len, 1500, 1));
+	}
+	frame[12] = 0x88;
+	assert_false(fragment_begin(&cut, frame, len, 1500, 1));
+}
+
 static void test_whole(void **state)
 {
 	static uint8_t payload[65000], frame[VNIC_FRAME];
@@ -431,6 +516,8 @@ int main(void)
 		cmocka_unit_test(test_udp_zero),
 		cmocka_unit_test(test_segments),
 		cmocka_unit_test(test_segments_limit),
+		cmocka_unit_test(test_fragments),
+		cmocka_unit_test(test_fragments_refused),
 		cmocka_unit_test(test_whole),
 		cmocka_unit_test(test_check),
 		cmocka_unit_test(test_parse),

@@ -149,6 +149,23 @@ static uint32_t get32(const uint8_t *p)
 
 /* ---- UDP ---- */
 
+/* Where the guest's datagram came from. */
+static struct sockaddr_in heard(int fd)
+{
+	struct sockaddr_in from;
+	socklen_t len = sizeof(from);
+	uint8_t byte;
+
+	assert_int_equal(recvfrom(fd, &byte, 1, 0, (struct sockaddr *)&from, &len), 1);
+	return from;
+}
+
+static void tell(int fd, const struct sockaddr_in *to, const void *data, size_t len)
+{
+	assert_int_equal(
+		sendto(fd, data, len, 0, (const struct sockaddr *)to, sizeof(*to)), len);
+}
+
 static void test_udp(void **state)
 {
 	uint8_t payload[1400], back[1500];
@@ -233,6 +250,67 @@ static void test_sockets_limit(void **state)
 		    5); /* more than can be watched */
 	close(fd);
 	end(t);
+}
+
+/* The pieces of a datagram that is longer than the MTU. Result: its bytes behind
+ * the IP header; they are in `out`. */
+static size_t take_fragments(struct talk *t, uint8_t *out, unsigned mtu)
+{
+	size_t done = 0, n, header;
+	bool more = true;
+
+	while (more) {
+		const uint8_t *ip = t->got + 14;
+
+		post(t, 48);
+		assert_true(next_frame(t, PATIENCE));
+		assert_true(t->len <= 14 + mtu);
+		assert_int_equal(t->header.flags | t->header.gso_type, 0);
+		header = (size_t)(ip[0] & 15) * 4;
+		n = (size_t)(ip[2] << 8 | ip[3]) - header;
+		assert_int_equal(14 + header + n, t->len);
+		assert_int_equal((ip[6] << 8 | ip[7]) & 0x1fff, done / 8);
+		more = ip[6] & 0x20;
+		assert_true(!more || n % 8 == 0);
+		memcpy(out + done, ip + header, n);
+		done += n;
+	}
+	return done;
+}
+
+/* What is longer than the guest's MTU comes in fragments. */
+static void test_udp_long(void **state)
+{
+	static const unsigned mtus[] = {1500, 68, 9000};
+	static uint8_t data[65000], back[66000];
+	uint16_t port;
+	int fd = make_socket(SOCK_DGRAM, &port);
+	char options[16];
+
+	(void)state;
+	for (unsigned i = 0; i < sizeof(data); i++)
+		data[i] = (uint8_t)rng_next(&rng);
+	for (unsigned i = 0; i < 3; i++) {
+		struct talk *t;
+		struct sockaddr_in from;
+
+		snprintf(options, sizeof(options), ",mtu=%u", mtus[i]);
+		t = talk_to(options, 0, true, port);
+		say(t, "x", 1);
+		from = heard(fd);
+		for (size_t len = mtus[i] - 28 + 1; len <= sizeof(data); len *= 3) {
+			tell(fd, &from, data, len);
+			assert_int_equal(take_fragments(t, back, mtus[i]), 8 + len);
+			assert_memory_equal(back + 8, data, len);
+		}
+		tell(fd, &from, data, mtus[i] - 28);
+		post(t, 48);
+		assert_true(next_frame(t, PATIENCE));
+		assert_int_equal(t->header.flags, VIRTIO_NET_HDR_F_DATA_VALID);
+		check_sums(t);
+		end(t);
+	}
+	close(fd);
 }
 
 /* ---- DHCP ---- */
@@ -476,23 +554,6 @@ static void wait_backlog(struct talk *t, unsigned nr)
 	assert_true(guest_stat(t->v->drv.g, "rx_backlog") >= nr);
 }
 
-/* Where the guest's datagram came from. */
-static struct sockaddr_in heard(int fd)
-{
-	struct sockaddr_in from;
-	socklen_t len = sizeof(from);
-	uint8_t byte;
-
-	assert_int_equal(recvfrom(fd, &byte, 1, 0, (struct sockaddr *)&from, &len), 1);
-	return from;
-}
-
-static void tell(int fd, const struct sockaddr_in *to, const void *data, size_t len)
-{
-	assert_int_equal(
-		sendto(fd, data, len, 0, (const struct sockaddr *)to, sizeof(*to)), len);
-}
-
 /* "The device MUST NOT queue packets on receive queues greater than
  * virtqueue_pairs": nor those that waited for buffers of such a queue. */
 static void test_fewer_pairs(void **state)
@@ -683,6 +744,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_udp),
 		cmocka_unit_test(test_udp_series),
+		cmocka_unit_test(test_udp_long),
 		cmocka_unit_test(test_sockets_limit),
 		cmocka_unit_test(test_sockets_end),
 		cmocka_unit_test(test_dhcp),
