@@ -7,6 +7,8 @@
 #define MAC_LEN	      6u
 #define MAC_MULTICAST 1u /* in the first byte */
 #define VLAN_HIGH     0x81u
+#define SVLAN_HIGH    0x88u
+#define SVLAN_LOW     0xa8u
 #define VLAN_ID_MASK  0xfffu
 
 void filter_reset(struct net_filter *f, const uint8_t mac[6])
@@ -42,6 +44,21 @@ static bool has(const struct net_macs *t, const uint8_t *mac)
 		if (!memcmp(t->mac[i], mac, MAC_LEN))
 			return true;
 	return t->overflow;
+}
+
+static bool is_tag(const uint8_t *type)
+{
+	return (type[0] == VLAN_HIGH && !type[1]) ||
+	       (type[0] == SVLAN_HIGH && type[1] == SVLAN_LOW);
+}
+
+size_t filter_header_len(const uint8_t *peek)
+{
+	size_t len = 14;
+
+	while (len <= NET_PEEK_LEN && is_tag(peek + len - 2))
+		len += 4;
+	return len;
 }
 
 static bool vlan_passes(const struct net_filter *f, const uint8_t *peek)

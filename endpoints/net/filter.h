@@ -4,6 +4,7 @@
 #define ENDPOINTS_NET_FILTER_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #define NET_MACS_MAX  64u /* in each table; a longer one lets all of its kind pass */
@@ -31,7 +32,9 @@ void filter_reset(struct net_filter *f, const uint8_t mac[6]);
 bool filter_set_mode(struct net_filter *f, unsigned command, bool on);
 /* id < NET_VLANS_MAX */
 void filter_set_vlan(struct net_filter *f, unsigned id, bool on);
-/* peek: the frame's first NET_PEEK_LEN bytes, zeroes behind its end. */
+/* peek: the frame's first NET_PEEK_LEN bytes, zeroes behind its end.
+ * Bytes in front of the packet: Ethernet's header and up to two VLAN tags. */
+size_t filter_header_len(const uint8_t *peek);
 bool filter_passes(const struct net_filter *f, const uint8_t *peek);
 
 #endif /* ENDPOINTS_NET_FILTER_H */

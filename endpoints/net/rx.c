@@ -207,6 +207,15 @@ static bool takes_gso(uint64_t offloads, uint8_t gso_type)
 	}
 }
 
+/* "The device MUST NOT pass received packets that exceed mtu (plus low level
+ * ethernet header length) size with gso_type NONE or ECN after VIRTIO_NET_F_MTU
+ * has been successfully negotiated." */
+static bool fits_mtu(const struct net *net, size_t len, size_t header_len)
+{
+	return len <= header_len + net->state.mtu ||
+	       !(net->virtio.features & BIT(VIRTIO_NET_F_MTU));
+}
+
 /* In one piece, in net->flat. */
 static void flatten(struct net *net, const struct net_frame *frame)
 {
@@ -237,7 +246,10 @@ static void deliver_cut(struct net *net, unsigned pair, const struct net_frame *
 	net->stats.segmented++;
 	while (segment_next(&net->rx_cut, part.iov)) {
 		part.len = part.iov[0].iov_len + part.iov[1].iov_len;
-		deliver(net, pair, &part);
+		if (fits_mtu(net, part.len, net->rx_cut.at.l3))
+			deliver(net, pair, &part);
+		else
+			net->stats.rx_too_big++;
 	}
 }
 
@@ -306,10 +318,16 @@ static bool is_wanted(struct net *net, const struct net_frame *frame)
 		return false;
 	}
 	peek(frame, head, sizeof(head));
-	if (filter_passes(&net->filter, head))
-		return true;
-	net->stats.rx_filtered++;
-	return false;
+	if (!filter_passes(&net->filter, head)) {
+		net->stats.rx_filtered++;
+		return false;
+	}
+	if (!frame->meta.gso_type &&
+	    !fits_mtu(net, frame->len, filter_header_len(head))) {
+		net->stats.rx_too_big++;
+		return false;
+	}
+	return true;
 }
 
 void rx_frame(struct net *net, int pair, struct net_frame *frame)

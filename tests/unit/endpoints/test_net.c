@@ -13,6 +13,8 @@ static const uint64_t guest_offloads =
 	BIT(VIRTIO_NET_F_GUEST_CSUM) | BIT(VIRTIO_NET_F_GUEST_TSO4) |
 	BIT(VIRTIO_NET_F_GUEST_TSO6) | BIT(VIRTIO_NET_F_GUEST_ECN) |
 	BIT(VIRTIO_NET_F_GUEST_USO4) | BIT(VIRTIO_NET_F_GUEST_USO6);
+/* For frames longer than an MTU would allow. */
+static const uint64_t mtu = BIT(VIRTIO_NET_F_MTU);
 static struct rng rng;
 
 static void fill(uint8_t *p, size_t len)
@@ -229,7 +231,7 @@ static void test_matrix(void **state)
 			.packed = i & 2,
 			.event_idx = i & 4,
 			.indirect = i & 8,
-			.without = (i & 16 ? guest_offloads : 0) |
+			.without = (i & 16 ? guest_offloads : 0) | mtu |
 				   BIT(VIRTIO_NET_F_CTRL_VLAN),
 		};
 		bool big = !(i & 32);
@@ -255,7 +257,7 @@ static void test_series_limit(void **state)
 {
 	struct vnic *v = vnic_create(
 		LOOPBACK, (struct vdrv_shape){.iommu = true,
-					      .without = guest_offloads |
+					      .without = guest_offloads | mtu |
 							 BIT(VIRTIO_NET_F_CTRL_VLAN)});
 	struct vnic_flow f = to_self();
 	const uint8_t payload[1460] = {0};
@@ -311,7 +313,8 @@ static void test_layouts(void **state)
 static void test_merge_limit(void **state)
 {
 	static uint8_t frame[VNIC_FRAME], got[VNIC_FRAME];
-	struct vnic *v = vnic_create(LOOPBACK, (struct vdrv_shape){.iommu = true});
+	struct vnic *v =
+		vnic_create(LOOPBACK, (struct vdrv_shape){.iommu = true, .without = mtu});
 	size_t len = 64 * 100 - VNIC_HEADER;
 	struct virtio_net_hdr h;
 
@@ -364,7 +367,8 @@ static void test_big_packets(void **state)
 static void test_frame_limit(void **state)
 {
 	static uint8_t frame[VNIC_FRAME], got[VNIC_FRAME];
-	struct vnic *v = vnic_create(LOOPBACK, (struct vdrv_shape){.iommu = true});
+	struct vnic *v =
+		vnic_create(LOOPBACK, (struct vdrv_shape){.iommu = true, .without = mtu});
 	struct virtio_net_hdr h;
 
 	(void)state;
@@ -381,6 +385,67 @@ static void test_frame_limit(void **state)
 	vnic_post(v, 0, 1, 1536, 1);
 	send_plain(v, 0, frame, NET_ETH_LEN);
 	assert_int_equal(vnic_receive(v, 0, &h, got, 0), NET_ETH_LEN);
+	vnic_destroy(v);
+}
+
+/* "The device MUST NOT pass received packets that exceed mtu (plus low level
+ * ethernet header length) size with gso_type NONE". */
+static void test_mtu_limit(void **state)
+{
+	static uint8_t frame[VNIC_FRAME], got[VNIC_FRAME];
+	const struct vdrv_shape shape = {.iommu = true};
+	struct vnic *v = vnic_create(LOOPBACK ",mtu=1000", shape);
+	unsigned too_big = 0;
+	struct virtio_net_hdr h;
+
+	(void)state;
+	for (unsigned tags = 0; tags <= 2; tags++) {
+		size_t len = 1014 + 4 * tags;
+
+		fill_frame(frame, sizeof(frame));
+		for (unsigned i = 0; i < tags; i++) {
+			frame[12 + 4 * i] = i + 1 < tags ? 0x88 : 0x81;
+			frame[13 + 4 * i] = i + 1 < tags ? 0xa8 : 0x00;
+			memset(frame + 14 + 4 * i, 0, 2);
+		}
+		/* VLAN 0, which the driver wants then. */
+		assert_int_equal(vnic_control(v, 2, 0, "\0\0", 2), VIRTIO_NET_OK);
+		vnic_post(v, 0, 2, 1536, 1);
+		send_plain(v, 0, frame, len + 1);
+		assert_int_equal(vnic_receive(v, 0, &h, got, 0), 0);
+		assert_int_equal(guest_stat(v->drv.g, "rx_too_big"), ++too_big);
+		send_plain(v, 0, frame, len);
+		assert_int_equal(vnic_receive(v, 0, &h, got, 0), len);
+	}
+	/* Tags without anything behind them are no long frame. */
+	send_plain(v, 0, frame, 18);
+	assert_int_equal(vnic_receive(v, 0, &h, got, 0), 18);
+	vnic_destroy(v);
+}
+
+/* Nor segments that are too long, cut here for a guest that takes no series. */
+static void test_mtu_series(void **state)
+{
+	static uint8_t payload[4000], frame[VNIC_FRAME], got[VNIC_FRAME];
+	struct vnic *v = vnic_create(
+		LOOPBACK, (struct vdrv_shape){.iommu = true, .without = guest_offloads});
+	struct vnic_flow f = to_self();
+	struct virtio_net_hdr h;
+	unsigned l4;
+	size_t len = vnic_build(frame, &f, payload, 4000, true, &l4);
+
+	(void)state;
+	vnic_post(v, 0, 8, 1536, 1);
+	h = vnic_header(&f, l4, 1460);
+	vnic_send(v, 0, &h, frame, len, 0);
+	assert_int_equal(vnic_receive(v, 0, &h, got, 0), 1514);
+	assert_int_equal(vnic_receive(v, 0, &h, got, 0), 1514);
+	assert_int_equal(vnic_receive(v, 0, &h, got, 0), 54 + 4000 - 2 * 1460);
+	h = vnic_header(&f, l4, 1461);
+	vnic_send(v, 0, &h, frame, len, 0);
+	assert_int_equal(vnic_receive(v, 0, &h, got, 0), 54 + 4000 - 2 * 1461);
+	assert_int_equal(vnic_receive(v, 0, &h, got, 0), 0);
+	assert_int_equal(guest_stat(v->drv.g, "rx_too_big"), 2);
 	vnic_destroy(v);
 }
 
@@ -895,6 +960,8 @@ int main(void)
 		cmocka_unit_test(test_merge_limit),
 		cmocka_unit_test(test_big_packets),
 		cmocka_unit_test(test_frame_limit),
+		cmocka_unit_test(test_mtu_limit),
+		cmocka_unit_test(test_mtu_series),
 		cmocka_unit_test(test_null),
 		cmocka_unit_test(test_batch),
 		cmocka_unit_test(test_pairs),
