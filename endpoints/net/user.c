@@ -20,7 +20,8 @@
 #define BIT(n) (1ull << (n))
 
 /* Limits, each with a test at it and one past it. */
-#define USER_SOCKETS_MAX  256u /* connections: frames that open more are dropped */
+/* Connections: frames that open more are dropped, the host's wait. */
+#define USER_SOCKETS_MAX  256u
 #define USER_FORWARDS_MAX 16u  /* of hostfwd: -EINVAL */
 #define USER_FDS_MAX	  512u /* sockets looked at in a turn */
 #define USER_TIMERS_MAX	  8u
@@ -46,11 +47,13 @@ struct user {
 	Slirp *slirp;
 	struct pollfd fds[USER_FDS_MAX];
 	unsigned fds_nr;
-	unsigned sockets; /* connections that libslirp has */
-	bool sent;	  /* something was sent since the last look */
-	int64_t next_ns;  /* of the next look */
-	unsigned handed;  /* frames given to the guest in this turn */
-	int first, left;  /* sockets of this look and the next begin here */
+	unsigned sockets;		 /* connections that libslirp has */
+	int listener[USER_FORWARDS_MAX]; /* that take connections of the host */
+	unsigned listeners_nr;
+	bool sent;	 /* something was sent since the last look */
+	int64_t next_ns; /* of the next look */
+	unsigned handed; /* frames given to the guest in this turn */
+	int first, left; /* sockets of this look and the next begin here */
 	struct timer timer[USER_TIMERS_MAX];
 	uint8_t head[NET_HEADERS_MAX];
 	struct fragmenter cut;
@@ -188,12 +191,21 @@ static const SlirpCb callbacks = {
 
 /* ---- sockets and timers ---- */
 
+static bool is_listener(const struct user *u, int fd)
+{
+	for (unsigned i = 0; i < u->listeners_nr; i++)
+		if (u->listener[i] == fd)
+			return true;
+	return false;
+}
+
 static int add_poll(int fd, int events, void *opaque)
 {
 	struct user *u = opaque;
 	short wanted = 0;
 
-	if (u->fds_nr == USER_FDS_MAX)
+	if (u->fds_nr == USER_FDS_MAX ||
+	    (unlikely(u->sockets >= USER_SOCKETS_MAX) && is_listener(u, fd)))
 		return -1;
 	if (events & SLIRP_POLL_IN)
 		wanted |= POLLIN;
@@ -407,6 +419,19 @@ static int add_forwards(struct user *u, const char *list)
 	return r;
 }
 
+/* There are no other sockets yet. */
+static void find_listeners(struct user *u)
+{
+	list_sockets(u);
+	for (unsigned i = 0; i < u->fds_nr && u->listeners_nr < USER_FORWARDS_MAX; i++) {
+		int fd = u->fds[i].fd, on = 0;
+		socklen_t len = sizeof(on);
+
+		if (!getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &on, &len) && on)
+			u->listener[u->listeners_nr++] = fd;
+	}
+}
+
 /* 10.0.2.0/24 and fec0::/64, as guests of QEMU know them. */
 static void fill_config(SlirpConfig *c, bool restricted, bool ipv6, const char *name)
 {
@@ -474,7 +499,10 @@ static int start(struct user *u, const struct options *o)
 		return endpoint_err(u->b.host->log, EINVAL,
 				    "%s: libslirp %s does not start", u->b.host->name,
 				    slirp_version_string());
-	return add_forwards(u, options_get(o, "hostfwd"));
+	r = add_forwards(u, options_get(o, "hostfwd"));
+	if (!r)
+		find_listeners(u);
+	return r;
 }
 
 static int open_user(const struct net_host *host, const struct options *options,

@@ -693,6 +693,55 @@ static void test_hostfwd(void **state)
 	end(t);
 }
 
+/* A connection to a forwarded port that the guest does not answer. */
+static int dial(struct talk *t, uint16_t port)
+{
+	struct sockaddr_in a = {.sin_family = AF_INET,
+				.sin_port = htons(port),
+				.sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+
+	assert_true(fd >= 0);
+	connect(fd, (struct sockaddr *)&a, sizeof(a));
+	post(t, 8);
+	next_frame(t, 10);
+	return fd;
+}
+
+/* As many connections from the host as allowed, and one more, which waits until
+ * another one ends. */
+static void test_forwarded_limit(void **state)
+{
+	char options[80];
+	struct talk *t;
+	uint16_t port;
+	int fds[257], probe = make_socket(SOCK_STREAM, &port);
+
+	(void)state;
+	close(probe);
+	snprintf(options, sizeof(options), ",hostfwd=tcp:127.0.0.1:%u-:7", port);
+	t = talk_to(options, 0, false, port);
+	for (unsigned i = 0; i < 256; i++) {
+		fds[i] = dial(t, port);
+		assert_int_equal(guest_stat(t->v->drv.g, "user_sockets"), i + 1);
+	}
+	memcpy(&t->flow.dport, t->got + vnic_l4(t->got), 2);
+	t->flow.dport = ntohs(t->flow.dport);
+	fds[256] = dial(t, port);
+	assert_int_equal(guest_stat(t->v->drv.g, "user_sockets"), 256);
+	/* The guest refuses the last one. */
+	t->flow.sport = 7;
+	t->flow.ack = get32(t->got + vnic_l4(t->got) + 4) + 1;
+	t->flow.flags = 0x14;
+	say(t, "", 0);
+	assert_true(next_frame(t, PATIENCE));
+	assert_int_equal(t->got[vnic_l4(t->got) + 13] & 0x3f, 0x02);
+	assert_int_equal(guest_stat(t->v->drv.g, "user_sockets"), 256);
+	for (unsigned i = 0; i < 257; i++)
+		close(fds[i]);
+	end(t);
+}
+
 static void test_forwards_limit(void **state)
 {
 	char options[17 * 40] = "backend=user,hostfwd=";
@@ -756,6 +805,7 @@ int main(void)
 		cmocka_unit_test(test_backlog_of_many),
 		cmocka_unit_test(test_fair_sockets),
 		cmocka_unit_test(test_hostfwd),
+		cmocka_unit_test(test_forwarded_limit),
 		cmocka_unit_test(test_forwards_limit),
 		cmocka_unit_test(test_reset),
 	};
