@@ -176,7 +176,7 @@ int run_options_parse(int argc, char **argv, struct run_options *options)
 		{"timeout", ARG_TEXT, &options->timeout, "60"},
 		{"iommu", ARG_TEXT, &options->iommu, "bypass=on"},
 		{"poll-us", ARG_TEXT, &options->poll_us, "auto"},
-		{"threads", ARG_TEXT, &options->threads, "1"},
+		{"threads", ARG_TEXT, &options->threads, "auto"},
 		{"viommud", ARG_TEXT, &options->viommud, "/usr/sbin/viommud"},
 		{"no-seccomp", ARG_FLAG, &options->no_seccomp, NULL},
 		{"log-level", ARG_TEXT, &options->log_level, "debug"},

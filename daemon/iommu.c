@@ -230,7 +230,7 @@ static unsigned finish(struct iommu *iommu, unsigned r)
 		viommu_virtio_pci_queue_irq(iommu->virtio, VIOMMU_QUEUE_EVENT);
 	iommu->parked_ns = r & VIOMMU_WORK_PARKED ? now_ns() : 0;
 	if (r & VIOMMU_WORK_DONE)
-		found |= LOOP_DONE;
+		found |= LOOP_DONE | LOOP_URGENT;
 	if (r & VIOMMU_WORK_MORE)
 		found |= LOOP_MORE;
 	return found;

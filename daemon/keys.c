@@ -34,6 +34,14 @@ static bool set_number(const struct key *key, void *field, const char *value)
 	return true;
 }
 
+static bool set_count(const struct key *key, void *field, const char *value)
+{
+	if (strcmp(value, "auto"))
+		return set_number(key, field, value);
+	*(uint32_t *)field = SETTINGS_AUTO;
+	return true;
+}
+
 static bool set_size(const struct key *key, void *field, const char *value)
 {
 	uint64_t v;
@@ -94,6 +102,8 @@ static bool set_field(const struct key *key, void *field, const char *value)
 	switch (key->kind) {
 	case KEY_NUMBER:
 		return set_number(key, field, value);
+	case KEY_COUNT:
+		return set_count(key, field, value);
 	case KEY_SIZE:
 		return set_size(key, field, value);
 	case KEY_SWITCH:

@@ -13,6 +13,7 @@
 
 enum key_kind {
 	KEY_NUMBER, /* uint32_t */
+	KEY_COUNT,  /* uint32_t; "auto" is SETTINGS_AUTO */
 	KEY_SIZE,   /* uint64_t */
 	KEY_SWITCH, /* bool */
 	KEY_NEGATE, /* bool, set to the opposite */

@@ -37,6 +37,8 @@ struct loop {
 	pthread_t thread;
 	bool running; /* the thread exists; owned by whoever starts and stops */
 	int wake_fd;
+	int calm, urgent; /* nice values, if has_nice */
+	bool has_nice;
 
 	/* protects calls, their state, opened and stopping; nothing is called
 	 * with it held */
@@ -57,6 +59,8 @@ struct loop {
 	unsigned left;	    /* LOOP_* bits that the sockets' last look left */
 	uint64_t turn_ns;   /* when this round's work began */
 	uint64_t looked_ns; /* when the last look found nothing; 0: it did */
+	int nice;	    /* the one in force, if has_nice */
+	uint64_t urgent_ns; /* when the last urgent work was found */
 };
 
 int loop_create(const char *name, bool automatic, uint32_t poll_us, struct loop **out)
@@ -117,6 +121,13 @@ void loop_set_policy(struct loop *loop, bool automatic, uint32_t poll_us)
 	policy->found = old.found;
 	policy->missed = old.missed;
 	policy->sleeps = old.sleeps;
+}
+
+void loop_set_nice(struct loop *loop, int calm, int urgent)
+{
+	loop->calm = calm;
+	loop->urgent = urgent;
+	loop->has_nice = true;
 }
 
 void loop_get_stats(const struct loop *loop, struct loop_stats *out)
@@ -407,6 +418,26 @@ static void look_at_sockets(struct loop *loop)
 	loop->left = do_messages(loop);
 }
 
+static void take_nice(struct loop *loop, int nice)
+{
+	if (!loop->has_nice || nice == loop->nice)
+		return;
+	/* On Linux that is this thread alone. Refused once, refused always. */
+	loop->has_nice = !setpriority(PRIO_PROCESS, 0, nice);
+	loop->nice = nice;
+}
+
+/* After a look that began at `now` and found that. */
+static void be_urgent_or_calm(struct loop *loop, unsigned found, uint64_t now)
+{
+	if (found & LOOP_URGENT) {
+		loop->urgent_ns = now;
+		take_nice(loop, loop->urgent);
+	} else if (now - loop->urgent_ns > LOOP_CALM_NS) {
+		take_nice(loop, loop->calm);
+	}
+}
+
 static void run(struct loop *loop)
 {
 	unsigned found;
@@ -421,6 +452,7 @@ static void run(struct loop *loop)
 		loop->looked_ns = 0;
 		loop->turn_ns = began;
 		found = do_work(loop);
+		be_urgent_or_calm(loop, found, began);
 		if (found & LOOP_DONE)
 			worked(loop, began);
 		else if (!((found | loop->left) & LOOP_MORE))
@@ -461,6 +493,11 @@ static void want_short_slices(void)
 	syscall(SYS_sched_setattr, 0, &wish, 0);
 }
 
+const char *loop_name(const struct loop *loop)
+{
+	return loop->name;
+}
+
 uint64_t loop_turn_ns(const struct loop *loop)
 {
 	return loop->turn_ns;
@@ -470,6 +507,8 @@ static void *thread_main(void *arg)
 {
 	struct loop *loop = arg;
 
+	loop->nice = getpriority(PRIO_PROCESS, 0);
+	take_nice(loop, loop->calm);
 	want_short_slices();
 	wait_open(loop);
 	run(loop);

@@ -19,9 +19,10 @@
 struct loop;
 
 /* Result of a turn, or'ed. */
-#define LOOP_DONE (1u << 0) /* something was done */
-#define LOOP_MORE (1u << 1) /* there is more: come back at once */
-#define LOOP_SOON (1u << 2) /* waits for something: come back in a millisecond */
+#define LOOP_DONE   (1u << 0) /* something was done */
+#define LOOP_MORE   (1u << 1) /* there is more: come back at once */
+#define LOOP_SOON   (1u << 2) /* waits for something: come back in a millisecond */
+#define LOOP_URGENT (1u << 3) /* with DONE: a CPU of the guest has waited for it */
 
 /* What a loop drives. All run on its thread. */
 struct loop_member_ops {
@@ -56,6 +57,14 @@ int loop_create(const char *name, bool automatic, uint32_t poll_us, struct loop 
 /* Stopped, members removed. NULL is allowed. */
 void loop_destroy(struct loop *loop);
 
+/*
+ * The nice value of the thread: `urgent` from work that is LOOP_URGENT until it looks and
+ * there has been none for LOOP_CALM_NS; else `calm`. Before loop_start(). Values that
+ * are not allowed are left alone.
+ */
+#define LOOP_CALM_NS 20000000u
+void loop_set_nice(struct loop *loop, int calm, int urgent);
+
 /* Starts the thread, which waits for loop_open(): all it needs to begin is done
  * when this returns. Result: 0, -errno. */
 int loop_start(struct loop *loop);
@@ -69,6 +78,9 @@ void loop_add(struct loop *loop, struct loop_member *member);
 void loop_remove(struct loop *loop, struct loop_member *member);
 void loop_set_policy(struct loop *loop, bool automatic, uint32_t poll_us);
 void loop_get_stats(const struct loop *loop, struct loop_stats *out);
+
+/* As given to loop_create(). Any thread. */
+const char *loop_name(const struct loop *loop);
 
 /* When this round's work began, as now_ns(). On the loop's thread, from work(). */
 uint64_t loop_turn_ns(const struct loop *loop);

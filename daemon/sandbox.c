@@ -186,6 +186,10 @@ static int add_checked(scmp_filter_ctx filter)
 	if (!r)
 		r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1,
 				     SCMP_A0(SCMP_CMP_EQ, AF_UNIX, 0));
+	if (!r) /* the calling thread's own; RLIMIT_NICE bounds it */
+		r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(setpriority), 2,
+				     SCMP_A0(SCMP_CMP_EQ, PRIO_PROCESS, 0),
+				     SCMP_A1(SCMP_CMP_EQ, 0, 0));
 	for (i = 0; !r && i < ARRAY_LEN(fcntls); i++)
 		r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(fcntl), 1,
 				     SCMP_A1(SCMP_CMP_EQ, (scmp_datum_t)fcntls[i], 0));

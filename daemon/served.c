@@ -151,8 +151,7 @@ static bool make_parts(struct served *served, struct problem *problem)
 }
 
 bool served_create(const struct endpoint_settings *settings, struct iommu *iommu,
-		   struct loop *loop, struct host *host, struct served **out,
-		   struct problem *problem)
+		   struct host *host, struct served **out, struct problem *problem)
 {
 	struct served *served = calloc(1, sizeof(*served));
 
@@ -160,7 +159,6 @@ bool served_create(const struct endpoint_settings *settings, struct iommu *iommu
 		return problem_set(problem, "out of memory");
 	served->settings = *settings;
 	served->iommu = iommu;
-	served->loop = loop;
 	served->sink = (struct viommu_log){
 		.sink = log_sink, .opaque = served, .max_level = log_level(host->log)};
 	served->function =
@@ -234,6 +232,7 @@ json_t *served_stat(struct served *served)
 	json_object_set_new(out, "type", json_string(served->settings.type));
 	if (served->port)
 		json_put(out, "ep", served->settings.ep);
+	json_object_set_new(out, "thread", json_string(loop_name(served->loop)));
 	json_object_set_new(out, "iommu", json_boolean(served->port != NULL));
 	endpoint_stats(served->endpoint, put_counter, counters);
 	json_object_set_new(out, "counters", counters);

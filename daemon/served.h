@@ -31,10 +31,10 @@ struct served {
 	struct loop_member member;
 };
 
-/* What the endpoint's constructor logs as an error becomes the problem. */
+/* What the endpoint's constructor logs as an error becomes the problem. The caller sets
+ * loop. */
 bool served_create(const struct endpoint_settings *settings, struct iommu *iommu,
-		   struct loop *loop, struct host *host, struct served **out,
-		   struct problem *problem);
+		   struct host *host, struct served **out, struct problem *problem);
 /* Off its loop, see served_quiet(). NULL is allowed. */
 void served_destroy(struct served *served);
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause OR GPL-2.0-only */
 #include <errno.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,9 +8,13 @@
 
 #include "server.h"
 
-/* Of the IOMMU's thread. A virtual CPU spins for each of its replies with interrupts
- * off, and others spin for the lock that one holds. */
+/* Of the IOMMU's thread while it has requests. A virtual CPU spins for each reply with
+ * interrupts off, and others spin for the lock that one holds. */
 #define IOMMU_NICE (-15)
+/* On so many the endpoints have no thread of their own. */
+#define CPUS_FEW 2
+/* What RLIMIT_NICE calls that. */
+#define IOMMU_NICE_LIMIT (20 - IOMMU_NICE)
 
 /* ---- making it ---- */
 
@@ -18,17 +23,34 @@ unsigned endpoint_poll_us(const struct poll_settings *poll)
 	return poll->automatic ? POLL_AUTO_ENDPOINT_US : poll->max_us;
 }
 
+/*
+ * A guest that has few CPUs to share with us is served by one thread: a second one
+ * takes a virtual CPU's place when both have work, and what one of them has found the
+ * other sleeps through.
+ */
+static bool few_cpus(void)
+{
+	cpu_set_t cpus;
+
+	/* It fails where there are very many. */
+	return !sched_getaffinity(0, sizeof(cpus), &cpus) && CPU_COUNT(&cpus) <= CPUS_FEW;
+}
+
 static bool make_loops(struct server *server, struct problem *problem)
 {
 	const struct settings *settings = server->settings;
 	const struct poll_settings *poll = &settings->iommu.poll;
 	char name[32]; /* cut to what a thread may have */
-	unsigned i;
+	unsigned threads = settings->threads, i;
 	int r;
 
-	r = loop_create("viommu", poll->automatic, poll->max_us, &server->iommu_loop);
+	if (threads == SETTINGS_AUTO) {
+		server->shared = few_cpus();
+		threads = 1; /* for those that must not share, if there are few */
+	}
+	r = loop_create("iommu", poll->automatic, poll->max_us, &server->iommu_loop);
 	poll = &settings->poll;
-	for (i = 0; !r && i < settings->threads; i++) {
+	for (i = 0; !r && i < threads; i++) {
 		snprintf(name, sizeof(name), "endpoints-%u", i);
 		r = loop_create(name, poll->automatic, endpoint_poll_us(poll),
 				&server->loops[i]);
@@ -40,18 +62,23 @@ static bool make_loops(struct server *server, struct problem *problem)
 	return true;
 }
 
-struct loop *server_next_loop(struct server *server)
+/* The thread of an endpoint. */
+static struct loop *place(struct server *server, struct served *served)
 {
-	if (!server->loops_nr)
+	bool apart = !server->shared || endpoint_blocks(served->endpoint);
+
+	if (!apart || !server->loops_nr)
 		return server->iommu_loop;
 	return server->loops[server->next_loop++ % server->loops_nr];
 }
 
-static bool make_served(struct server *server, const struct endpoint_settings *settings,
-			struct served **out, struct problem *problem)
+bool server_make(struct server *server, const struct endpoint_settings *settings,
+		 struct served **out, struct problem *problem)
 {
-	return served_create(settings, server->iommu, server_next_loop(server),
-			     &server->host, out, problem);
+	if (!served_create(settings, server->iommu, &server->host, out, problem))
+		return false;
+	(*out)->loop = place(server, *out);
+	return true;
 }
 
 static bool make_all(struct server *server, struct problem *problem)
@@ -65,7 +92,7 @@ static bool make_all(struct server *server, struct problem *problem)
 			  &server->iommu, problem))
 		return false;
 	for (i = 0; i < settings->endpoints_nr; i++) {
-		if (!make_served(server, &settings->endpoints[i], &served, problem))
+		if (!server_make(server, &settings->endpoints[i], &served, problem))
 			return false;
 		server->served[server->served_nr++] = served;
 		loop_add(served->loop, &served->member);
@@ -109,16 +136,36 @@ bool server_listen(struct server *server, struct problem *problem)
 	return true;
 }
 
+/* Whether this process may go there and back, also once its capabilities are gone. */
+static bool may_raise(int ordinary)
+{
+	struct rlimit limit = {IOMMU_NICE_LIMIT, IOMMU_NICE_LIMIT};
+
+	/* If that is refused, the limit may be as high already. */
+	setrlimit(RLIMIT_NICE, &limit);
+	if (getrlimit(RLIMIT_NICE, &limit) || limit.rlim_cur < IOMMU_NICE_LIMIT) {
+		errno = EPERM;
+		return false;
+	}
+	if (setpriority(PRIO_PROCESS, 0, IOMMU_NICE))
+		return false;
+	return !setpriority(PRIO_PROCESS, 0, ordinary);
+}
+
 void server_raise(struct server *server)
 {
-	server->nice = getpriority(PRIO_PROCESS, 0);
-	/* A thread that serves disks too would cut the guest's batches short. */
-	if (!server->settings->priority || !server->loops_nr)
+	int ordinary = getpriority(PRIO_PROCESS, 0);
+
+	if (!server->settings->priority || ordinary <= IOMMU_NICE)
 		return;
-	if (server->nice > IOMMU_NICE && setpriority(PRIO_PROCESS, 0, IOMMU_NICE))
+	if (!may_raise(ordinary))
 		log_write(server->host.log, VIOMMU_LOG_DEBUG,
 			  "the IOMMU's thread has ordinary priority: nice %d: %s",
 			  IOMMU_NICE, strerror(errno));
+	else if (server->loops_nr && !server->shared)
+		loop_set_nice(server->iommu_loop, IOMMU_NICE, IOMMU_NICE);
+	else /* A disk at that priority would cut the guest's batches short. */
+		loop_set_nice(server->iommu_loop, ordinary, IOMMU_NICE);
 }
 
 bool server_start(struct server *server, struct problem *problem)
@@ -126,8 +173,6 @@ bool server_start(struct server *server, struct problem *problem)
 	unsigned i;
 	int r = loop_start(server->iommu_loop);
 
-	/* It has inherited the priority; nobody else is to. */
-	setpriority(PRIO_PROCESS, 0, server->nice);
 	for (i = 0; !r && i < server->loops_nr; i++)
 		r = loop_start(server->loops[i]);
 	if (r)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause OR GPL-2.0-only */
 /*
- * Everything viommud serves: one IOMMU with a thread of its own, endpoints on
- * the others. Used by the main thread only; what belongs to another thread is
+ * Everything viommud serves: one IOMMU with its thread, endpoints on that or
+ * others. Used by the main thread only; what belongs to another thread is
  * reached with loop_call().
  */
 #ifndef DAEMON_SERVER_H
@@ -19,7 +19,7 @@ struct server {
 	struct loop *iommu_loop;
 	struct loop *loops[DAEMON_THREADS_MAX]; /* endpoints'; none: the IOMMU's */
 	unsigned loops_nr, next_loop;
-	int nice; /* as we were started, from server_raise() on */
+	bool shared; /* endpoints are on the IOMMU's thread unless they block */
 	struct iommu *iommu;
 	struct served *served[DAEMON_ENDPOINTS_MAX];
 	unsigned served_nr;
@@ -33,10 +33,10 @@ struct server {
 bool server_create(const struct settings *settings, struct log *log, struct server **out,
 		   struct problem *problem);
 bool server_listen(struct server *server, struct problem *problem);
-/* Starts the threads; they wait for server_open(). */
-/* Takes the priority of the IOMMU's thread, which server_start() leaves to it alone;
- * before rights are given up. Goes on without if it is not allowed. */
+/* Lets the IOMMU's thread go before others; before rights are given up. Goes on without
+ * if it is not allowed. */
 void server_raise(struct server *server);
+/* Starts the threads; they wait for server_open(). */
 bool server_start(struct server *server, struct problem *problem);
 void server_open(struct server *server);
 /* Stops the threads if they run. NULL is allowed. */
@@ -45,8 +45,9 @@ void server_destroy(struct server *server);
 /* How long a thread of endpoints watches at most. */
 unsigned endpoint_poll_us(const struct poll_settings *poll);
 
-/* Whose turn it is to get an endpoint. */
-struct loop *server_next_loop(struct server *server);
+/* An endpoint that knows its thread and is not yet driven by it. */
+bool server_make(struct server *server, const struct endpoint_settings *settings,
+		 struct served **out, struct problem *problem);
 
 struct served *server_find(struct server *server, const char *id);
 

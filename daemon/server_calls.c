@@ -294,8 +294,7 @@ static bool run_create(struct task *task)
 {
 	struct server *server = task->server;
 
-	return served_create(&task->settings, server->iommu, server_next_loop(server),
-			     &server->host, &task->served, &task->problem) &&
+	return server_make(server, &task->settings, &task->served, &task->problem) &&
 	       (served_listen(task->served, server->settings->socket_dir,
 			      server->settings->socket_mode, &task->problem) ||
 		(served_destroy(task->served), false));

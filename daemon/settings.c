@@ -37,11 +37,11 @@ static const struct key daemon_keys[] = {
 	 .expect = "octal permissions",
 	 .sample = "0600"},
 	{.name = "threads",
-	 .kind = KEY_NUMBER,
+	 .kind = KEY_COUNT,
 	 .offset = FIELD(settings, threads),
 	 .max = DAEMON_THREADS_MAX,
-	 .expect = "a number from 0 to 16",
-	 .sample = "1"},
+	 .expect = "auto or a number from 0 to 16",
+	 .sample = "auto"},
 	{.name = "priority",
 	 .kind = KEY_SWITCH,
 	 .offset = FIELD(settings, priority),
@@ -611,7 +611,7 @@ static bool parse_command(struct settings *settings, int argc, char **argv,
 static bool set_defaults(struct settings *settings)
 {
 	*settings = (struct settings){
-		.threads = 1,
+		.threads = SETTINGS_AUTO,
 		.priority = true,
 		.socket_mode = 0600,
 		.log_level = VIOMMU_LOG_INFO,

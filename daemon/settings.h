@@ -64,12 +64,14 @@ struct endpoint_settings {
 	char params[DAEMON_PARAMS_LEN];
 };
 
+#define SETTINGS_AUTO UINT32_MAX
+
 struct settings {
 	char *socket_dir; /* owned; never NULL after settings_parse() */
 	char *control;	  /* owned; path of the control socket or NULL */
 	char *user;	  /* owned; NULL: stay who we are */
 	uint32_t socket_mode;
-	uint32_t threads; /* for endpoints; the IOMMU has one of its own */
+	uint32_t threads; /* for endpoints, or SETTINGS_AUTO; 0: the IOMMU's */
 	bool priority;	  /* the IOMMU's thread goes before others, if we may */
 	struct poll_settings poll;
 	enum viommu_log_level log_level;

@@ -78,6 +78,11 @@ bool endpoint_busy(struct endpoint *ep)
 	return ep->type->busy ? ep->type->busy(ep) : false;
 }
 
+bool endpoint_blocks(struct endpoint *ep)
+{
+	return ep->type->blocks ? ep->type->blocks(ep) : false;
+}
+
 void endpoint_reset(struct endpoint *ep)
 {
 	viommu_pci_reset(ep->function);

@@ -89,6 +89,7 @@ struct endpoint_type {
 	int (*fds)(struct endpoint *ep, struct pollfd *fds, unsigned max); /* optional */
 	int (*timeout_ms)(struct endpoint *ep);				   /* optional */
 	bool (*busy)(struct endpoint *ep);				   /* optional */
+	bool (*blocks)(struct endpoint *ep);				   /* optional */
 	int (*control)(struct endpoint *ep, const char *verb,
 		       const struct options *args); /* optional */
 	void (*stats)(struct endpoint *ep, endpoint_stat_fn *visit, void *opaque);
@@ -145,6 +146,9 @@ int endpoint_timeout_ms(struct endpoint *ep);
 
 /* Whether transfers are under way. */
 bool endpoint_busy(struct endpoint *ep);
+
+/* Whether a turn may wait for the host's storage: not for a thread that others need. */
+bool endpoint_blocks(struct endpoint *ep);
 
 /* As if the function had been reset: queues are off, transfers have ended. */
 void endpoint_reset(struct endpoint *ep);

@@ -212,6 +212,11 @@ static bool busy(struct endpoint *ep)
 	return blk->inflight || blk->lost;
 }
 
+static bool blocks(struct endpoint *ep)
+{
+	return block_info(to_blk(ep)->block)->blocks;
+}
+
 /* ---- a queue goes ---- */
 
 static void cancel_queue(struct blk *blk, const struct virtio_queue *q)
@@ -315,6 +320,7 @@ const struct endpoint_type endpoint_blk = {
 	.fds = fds,
 	.timeout_ms = timeout_ms,
 	.busy = busy,
+	.blocks = blocks,
 	.control = blk_command,
 	.stats = blk_visit_stats,
 	.latencies = blk_visit_latencies,

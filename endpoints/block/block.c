@@ -42,6 +42,7 @@ static int choose_engine(struct block *b, unsigned choice)
 			     b->name, strerror(-r));
 	}
 	b->engine = &block_sync;
+	b->info.blocks = true;
 	return 0;
 }
 

@@ -60,6 +60,7 @@ struct block_info {
 	bool zero_unmap;    /* ZEROES may deallocate */
 	bool null;	    /* moves no data: I/O need not be started at all */
 	bool read_zeroes;   /* null: reads fill with zeroes */
+	bool blocks;	    /* a kick waits for the storage */
 	const char *engine; /* "io_uring", "sync", "memory", "null" */
 };
 

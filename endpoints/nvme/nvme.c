@@ -171,6 +171,16 @@ static bool nvme_busy(struct endpoint *ep)
 	return n->under_way || n->lost;
 }
 
+static bool nvme_blocks(struct endpoint *ep)
+{
+	const struct nvme *n = to_nvme(ep);
+	bool any = false;
+
+	for (unsigned i = 0; i < NVME_NAMESPACES_MAX; i++)
+		any |= n->ns[i].block && block_info(n->ns[i].block)->blocks;
+	return any;
+}
+
 static void nvme_destroy(struct endpoint *ep)
 {
 	struct nvme *n = to_nvme(ep);
@@ -387,6 +397,7 @@ const struct endpoint_type endpoint_nvme = {
 	.fds = nvme_fds,
 	.timeout_ms = nvme_timeout_ms,
 	.busy = nvme_busy,
+	.blocks = nvme_blocks,
 	.control = nvme_control,
 	.stats = nvme_stats,
 	.latencies = nvme_latencies,

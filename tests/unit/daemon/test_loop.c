@@ -3,6 +3,8 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "log.h"
@@ -17,8 +19,10 @@ struct member {
 	atomic_uint done;     /* of them */
 	atomic_uint arms;     /* times asked to notify */
 	atomic_bool armed;
-	atomic_bool late; /* a request turns up while arming */
-	atomic_uint soon; /* times to answer LOOP_SOON */
+	atomic_bool late;   /* a request turns up while arming */
+	atomic_uint soon;   /* times to answer LOOP_SOON */
+	atomic_uint urgent; /* LOOP_URGENT: requests are */
+	atomic_int tid;	    /* of the thread */
 };
 
 static unsigned messages(void *opaque)
@@ -42,6 +46,7 @@ static unsigned work(void *opaque, unsigned budget)
 	unsigned n = atomic_load(&m->requests);
 
 	atomic_store(&m->armed, false);
+	atomic_store(&m->tid, gettid());
 	if (atomic_load(&m->soon)) {
 		atomic_fetch_sub(&m->soon, 1);
 		return LOOP_SOON;
@@ -52,7 +57,7 @@ static unsigned work(void *opaque, unsigned budget)
 		n = budget;
 	atomic_fetch_sub(&m->requests, n);
 	atomic_fetch_add(&m->done, n);
-	return LOOP_DONE | (n == budget ? LOOP_MORE : 0);
+	return LOOP_DONE | atomic_load(&m->urgent) | (n == budget ? LOOP_MORE : 0);
 }
 
 static bool arm(void *opaque)
@@ -83,13 +88,18 @@ static int timeout_ms(void *opaque)
 static const struct loop_member_ops ops = {messages, message_fd, work,
 					   arm,	     fds,	 timeout_ms};
 
-static void start(struct loop **loop, struct member *m, bool automatic, uint32_t poll_us)
+static void make(struct loop **loop, struct member *m, bool automatic, uint32_t poll_us)
 {
 	memset(m, 0, sizeof(*m));
 	m->fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	m->head = (struct loop_member){.ops = &ops, .opaque = m};
 	assert_int_equal(loop_create("test", automatic, poll_us, loop), 0);
 	loop_add(*loop, &m->head);
+}
+
+static void start(struct loop **loop, struct member *m, bool automatic, uint32_t poll_us)
+{
+	make(loop, m, automatic, poll_us);
 	assert_int_equal(loop_start(*loop), 0);
 }
 
@@ -320,13 +330,75 @@ static void call_too_late(void **state)
 	stop(loop, &m);
 }
 
+/* Whether a process like this one may lower its nice value again. */
+static bool may_go(int calm, int urgent)
+{
+	pid_t pid = fork();
+	int status;
+
+	if (!pid)
+		_exit(setpriority(PRIO_PROCESS, 0, calm) ||
+		      setpriority(PRIO_PROCESS, 0, urgent));
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	return WIFEXITED(status) && !WEXITSTATUS(status);
+}
+
+static void request(struct member *m)
+{
+	unsigned want = atomic_load(&m->done) + 1;
+
+	atomic_fetch_add(&m->requests, 1);
+	notify(m);
+	await(&m->done, want);
+}
+
+/* Makes requests until the thread has that nice value, 30 s at most. */
+static void await_nice(struct member *m, int nice)
+{
+	unsigned tries = 10000;
+
+	do {
+		request(m);
+		usleep(3000);
+	} while (getpriority(PRIO_PROCESS, (id_t)atomic_load(&m->tid)) != nice &&
+		 --tries);
+	assert_int_not_equal(tries, 0);
+}
+
+/* Urgent work raises the thread, work that is not lets it fall back in time; and one
+ * that may not rise goes on as it is. */
+static void urgent_and_calm(void **state)
+{
+	int calm = getpriority(PRIO_PROCESS, 0) + 5, urgent = calm - 4;
+	bool may = may_go(calm, urgent);
+	struct loop *loop;
+	struct member m;
+
+	(void)state;
+	make(&loop, &m, true, 200);
+	loop_set_nice(loop, calm, urgent);
+	assert_int_equal(loop_start(loop), 0);
+	loop_open(loop);
+	await_nice(&m, calm);
+	for (unsigned round = 0; round < 3; round++) {
+		atomic_store(&m.urgent, LOOP_URGENT);
+		await_nice(&m, may ? urgent : calm);
+		atomic_store(&m.urgent, 0);
+		await_nice(&m, calm);
+	}
+	/* The test's own thread is not the one that was meant. */
+	assert_int_equal(getpriority(PRIO_PROCESS, 0), calm - 5);
+	stop(loop, &m);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(waits_for_open), cmocka_unit_test(sleeps_until_notified),
-		cmocka_unit_test(watches),	  cmocka_unit_test(late_request),
-		cmocka_unit_test(big_batches),	  cmocka_unit_test(comes_back_soon),
-		cmocka_unit_test(calls),	  cmocka_unit_test(call_too_late),
+		cmocka_unit_test(urgent_and_calm),	 cmocka_unit_test(waits_for_open),
+		cmocka_unit_test(sleeps_until_notified), cmocka_unit_test(watches),
+		cmocka_unit_test(late_request),		 cmocka_unit_test(big_batches),
+		cmocka_unit_test(comes_back_soon),	 cmocka_unit_test(calls),
+		cmocka_unit_test(call_too_late),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -52,7 +52,7 @@ static void defaults(void **state)
 	(void)state;
 	assert_string_equal(s->socket_dir, ".");
 	assert_null(s->control);
-	assert_int_equal(s->threads, 1);
+	assert_int_equal(s->threads, SETTINGS_AUTO);
 	assert_true(s->priority);
 	assert_true(s->seccomp);
 	assert_true(s->poll.automatic);
@@ -140,7 +140,7 @@ static void refusals(void **state)
 	refuse("threads", "threads", "--help", NULL);
 	refuse("--threads", "--threads", "missing", NULL);
 	refuse("--threads -1", "--threads", "=-1", "from 0 to 16");
-	refuse("--threads 17", "--threads", "=17", "try threads=1");
+	refuse("--threads 17", "--threads", "=17", "try threads=auto");
 	refuse("--threads many", "--threads", "many", "number");
 	refuse("--poll-us sometimes", "--poll-us", "sometimes", "auto");
 	refuse("--poll-us 100001", "--poll-us", "100001", "100000");
