@@ -9,37 +9,28 @@ void nvme_batch_add(struct nvme_batch *b, unsigned nr, uint64_t now)
 	b->last_ns = now;
 }
 
-static unsigned clamp(unsigned value, unsigned min, unsigned max)
-{
-	if (value < min)
-		return min;
-	return value < max ? value : max;
-}
-
 /* As many came as were waited for. */
 static void grow(struct nvme_batch *b)
 {
-	if (!b->try_every)
-		b->try_every = b->try_in = NVME_BATCH_TRY_FIRST;
-	if (b->try_in > 1) {
-		b->try_in--;
+	b->vain = 0;
+	if (++b->good < NVME_BATCH_TRY_MIN << b->patience[b->extra])
 		return;
-	}
-	/* The last growth paid: the next one comes sooner. */
-	if (b->extra)
-		b->try_every =
-			clamp(b->try_every / 2, NVME_BATCH_TRY_MIN, NVME_BATCH_TRY_MAX);
+	b->good = 0;
+	if (b->extra && b->patience[b->extra - 1])
+		b->patience[b->extra - 1]--;
 	if (b->extra + 1 < NVME_BATCH_MAX)
 		b->extra++;
-	b->try_in = b->try_every;
 }
 
-/* The guest was waiting for us. */
+/* The guest was waiting for us, or elsewhere. */
 static void shrink(struct nvme_batch *b)
 {
+	if (!b->vain++)
+		return;
+	b->vain = b->good = 0;
 	b->extra /= 2;
-	b->try_every = clamp(b->try_every * 2, NVME_BATCH_TRY_MIN, NVME_BATCH_TRY_MAX);
-	b->try_in = b->try_every;
+	if (b->patience[b->extra] < NVME_BATCH_TRY_SHIFT)
+		b->patience[b->extra]++;
 }
 
 bool nvme_batch_due(struct nvme_batch *b, uint64_t now)

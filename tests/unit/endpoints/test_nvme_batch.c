@@ -45,7 +45,7 @@ static void first_ones_are_told_at_once(void **state)
 	unsigned i;
 
 	(void)state;
-	for (i = 0; i < NVME_BATCH_TRY_FIRST; i++) {
+	for (i = 0; i < NVME_BATCH_TRY_MIN; i++) {
 		complete(&q);
 		assert_int_equal(q.interrupts, i + 1);
 	}
@@ -138,6 +138,44 @@ static void it_ends(void **state)
 	assert_in_range(late, 1, 16);
 }
 
+/* A deep queue whose guest loses its CPU for a moment at every twelfth command, on
+ * average: large batches all the same, and soon, whatever has been before. */
+static void moments_of_absence_do_not_end_it(void **state)
+{
+	struct queue q = {.now = 1};
+	unsigned i, before, seed = 1;
+
+	(void)state;
+	for (i = 0; i < 20000; i++)
+		one_by_one(&q);
+	before = q.interrupts;
+	for (i = 0; i < 40000; i++) {
+		complete(&q);
+		seed = seed * 1103515245u + 12345u;
+		q.now += (seed >> 16) % 12 ? 40 * US : NVME_BATCH_GAP_NS;
+		turn(&q);
+	}
+	assert_in_range(q.interrupts - before, 40000 / NVME_BATCH_MAX, 40000 / 3);
+}
+
+/* Two commands at a time: told together, and hardly ever late. */
+static void pairs_are_told_as_pairs(void **state)
+{
+	struct queue q = {.now = 1};
+	unsigned i, late = 0;
+
+	(void)state;
+	for (i = 0; i < 10000; i++) {
+		nvme_batch_add(&q.batch, 1, q.now);
+		turn(&q);
+		q.now += 10 * US;
+		one_by_one(&q);
+		late += q.waited > 0;
+	}
+	assert_in_range(late, 1, 60);
+	assert_in_range(q.interrupts, 10000, 12000);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -148,6 +186,8 @@ int main(void)
 		cmocka_unit_test(a_shallow_queue_is_not),
 		cmocka_unit_test(nobody_waits_for_ever),
 		cmocka_unit_test(it_ends),
+		cmocka_unit_test(moments_of_absence_do_not_end_it),
+		cmocka_unit_test(pairs_are_told_as_pairs),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
