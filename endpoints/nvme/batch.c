@@ -33,17 +33,25 @@ static void shrink(struct nvme_batch *b)
 		b->patience[b->extra]++;
 }
 
+bool nvme_batch_end(struct nvme_batch *b)
+{
+	if (!b->nr)
+		return false;
+	shrink(b);
+	b->nr = 0;
+	return true;
+}
+
 bool nvme_batch_due(struct nvme_batch *b, uint64_t now)
 {
 	if (!b->nr)
 		return false;
-	if (b->nr > b->extra)
+	if (b->nr > b->extra) {
 		grow(b);
-	else if (now - b->last_ns >= NVME_BATCH_GAP_NS ||
-		 now - b->first_ns >= NVME_BATCH_AGE_NS)
-		shrink(b);
-	else
-		return false;
-	b->nr = 0;
-	return true;
+		b->nr = 0;
+		return true;
+	}
+	return (now - b->last_ns >= NVME_BATCH_GAP_NS ||
+		now - b->first_ns >= NVME_BATCH_AGE_NS) &&
+	       nvme_batch_end(b);
 }

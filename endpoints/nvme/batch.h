@@ -41,5 +41,7 @@ struct nvme_batch {
 void nvme_batch_add(struct nvme_batch *b, unsigned nr, uint64_t now);
 /* Whether to interrupt now; then nothing waits any more. */
 bool nvme_batch_due(struct nvme_batch *b, uint64_t now);
+/* The same when nobody will look for more. */
+bool nvme_batch_end(struct nvme_batch *b);
 
 #endif

@@ -295,6 +295,8 @@ static bool nvme_arm(struct endpoint *ep)
 		if (n->ns[i].block)
 			work |= block_arm(n->ns[i].block);
 	}
+	if (!work)
+		nvme_queues_tell(n);
 	return work;
 }
 
@@ -310,12 +312,6 @@ static int nvme_fds(struct endpoint *ep, struct pollfd *fds, unsigned max)
 			fds[nr++] = (struct pollfd){.fd = fd, .events = POLLIN};
 	}
 	return (int)nr;
-}
-
-/* Completions wait for others at most about as long. */
-static int nvme_timeout_ms(struct endpoint *ep)
-{
-	return to_nvme(ep)->batching ? 1 : -1;
 }
 
 /* "resize" nsid=N,size=SIZE: the driver hears of it by an event. */
@@ -395,7 +391,6 @@ const struct endpoint_type endpoint_nvme = {
 	.poll = nvme_poll,
 	.arm = nvme_arm,
 	.fds = nvme_fds,
-	.timeout_ms = nvme_timeout_ms,
 	.busy = nvme_busy,
 	.blocks = nvme_blocks,
 	.control = nvme_control,

@@ -216,6 +216,8 @@ bool nvme_is_running(const struct nvme *n);
 unsigned nvme_queues_poll(struct nvme *n, unsigned budget);
 bool nvme_queues_arm(struct nvme *n);
 void nvme_queues_interrupt(struct nvme *n);
+/* Before a sleep: completions that wait for others wait no longer. */
+void nvme_queues_tell(struct nvme *n);
 void nvme_update_intx(struct nvme *n);
 /* Gives the request back with its status; pages are released. */
 void nvme_request_complete(struct nvme *n, struct nvme_request *rq);

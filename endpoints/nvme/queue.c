@@ -347,15 +347,19 @@ static bool batch_due(struct nvme *n, struct nvme_cq *cq, bool intx, uint64_t no
 	return nvme_batch_due(&cq->batch, now);
 }
 
+static void raise_interrupt(struct nvme *n, const struct nvme_cq *cq, bool intx)
+{
+	n->stats.interrupts += cq->irq_enabled;
+	if (!intx && cq->irq_enabled)
+		viommu_pci_raise_msix(n->ep.function, cq->vector);
+}
+
 static void interrupt(struct nvme *n, struct nvme_cq *cq, bool intx, uint64_t now)
 {
 	if (!cq->posted && !cq->batch.nr)
 		return;
-	if (batch_due(n, cq, intx, now)) {
-		n->stats.interrupts += cq->irq_enabled;
-		if (!intx && cq->irq_enabled)
-			viommu_pci_raise_msix(n->ep.function, cq->vector);
-	}
+	if (batch_due(n, cq, intx, now))
+		raise_interrupt(n, cq, intx);
 	cq->posted = 0;
 	n->batching += cq->batch.nr != 0;
 }
@@ -376,6 +380,16 @@ void nvme_queues_interrupt(struct nvme *n)
 		interrupt(n, &n->cq[i], intx, now);
 	if (intx)
 		nvme_update_intx(n);
+}
+
+void nvme_queues_tell(struct nvme *n)
+{
+	if (!n->batching)
+		return;
+	n->batching = 0;
+	for (unsigned i = 0; i <= n->top; i++)
+		if (nvme_batch_end(&n->cq[i].batch))
+			raise_interrupt(n, &n->cq[i], uses_pin(n));
 }
 
 /* ---- commands ---- */

@@ -722,6 +722,31 @@ static void enabling_again_begins_anew(void **state)
 	host_destroy(&h);
 }
 
+/* Nobody looks for more during a sleep, so what waits for others is told before it. */
+static void what_waits_is_told_before_a_sleep(void **state)
+{
+	const struct nvme_cmd flush = {.opcode = NVME_IO_FLUSH, .nsid = htole32(1)};
+	struct host h = host_create(true, "backend=null,size=1M");
+	struct nvme *n = (struct nvme *)h.g->ep;
+	uint64_t before;
+
+	(void)state;
+	host_add_queue(&h, 1);
+	n->cq[1].batch.extra = 1;
+	before = n->stats.interrupts;
+	host_put(&h, 1, flush);
+	host_ring(&h, 1);
+	endpoint_poll(h.g->ep, 64);
+	assert_int_equal(n->stats.interrupts, before);
+	assert_false(endpoint_arm(h.g->ep));
+	assert_int_equal(n->stats.interrupts, before + 1);
+	assert_int_equal(endpoint_timeout_ms(h.g->ep), -1);
+	assert_false(endpoint_arm(h.g->ep));
+	endpoint_poll(h.g->ep, 64);
+	assert_int_equal(n->stats.interrupts, before + 1);
+	host_destroy(&h);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -744,6 +769,7 @@ int main(void)
 		cmocka_unit_test(nothing_is_fetched_after_a_shutdown),
 		cmocka_unit_test(no_event_is_told_to_a_driver_that_left),
 		cmocka_unit_test(enabling_again_begins_anew),
+		cmocka_unit_test(what_waits_is_told_before_a_sleep),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
