@@ -39,7 +39,7 @@ void policy_work(struct policy *policy, uint64_t began, uint64_t ended, bool wat
 {
 	uint64_t gap = began > policy->ended_ns ? began - policy->ended_ns : 0;
 
-	if (policy->ended_ns)
+	if (policy->ended_ns && !(watching && gap < POLICY_GAP_MIN_NS))
 		learn(policy, gap);
 	policy->ended_ns = ended;
 	if (watching)

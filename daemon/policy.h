@@ -11,7 +11,8 @@
  *
  *   gap     time from the end of one busy period to the start of the next, with
  *           its mean deviation, exponentially weighted, however the next one
- *           was found out about
+ *           was found out about; but one that was watched through and is short
+ *           lies within an I/O: Linux puts its requests into the ring one by one
  *   window  a bit more than gap + 4 deviations, at most max; zero if the gap is
  *           above twice the max
  */
@@ -23,6 +24,9 @@
 
 /* The bit more, besides a quarter of the gap: what a wake-up varies by. */
 #define POLICY_MIN_NS 10000u
+
+/* Short. */
+#define POLICY_GAP_MIN_NS 30000u
 
 struct policy {
 	bool automatic;	   /* else: the window is always max_ns */

@@ -188,6 +188,41 @@ static void counts(void **state)
 	assert_int_equal(c.policy.found, seen);
 }
 
+/* Linux puts the requests of an I/O into the ring one by one: what is between those
+ * says nothing about the pause between two I/Os. */
+static void parts_of_one_io(void **state)
+{
+	struct clock c;
+	unsigned i, j, seen = 0;
+
+	(void)state;
+	start(&c, 500);
+	for (i = 0; i < 20; i++) {
+		request(&c, 250 * US);
+		for (j = 0; j < 16; j++)
+			request(&c, 8 * US);
+	}
+	for (i = 0; i < 20; i++) {
+		seen += request(&c, 250 * US);
+		for (j = 0; j < 16; j++)
+			seen += request(&c, 8 * US);
+	}
+	assert_int_equal(seen, 20 * 17);
+}
+
+/* Each of them was notified for: that is worth watching, however close they are. */
+static void close_requests_bring_it_back(void **state)
+{
+	struct clock c;
+	unsigned i, seen = 0;
+
+	(void)state;
+	start(&c, 200);
+	for (i = 0; i < 50; i++)
+		seen += request(&c, 5 * US);
+	assert_in_range(seen, 30, 50);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -201,6 +236,8 @@ int main(void)
 		cmocka_unit_test(bursts),
 		cmocka_unit_test(fixed),
 		cmocka_unit_test(counts),
+		cmocka_unit_test(parts_of_one_io),
+		cmocka_unit_test(close_requests_bring_it_back),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
