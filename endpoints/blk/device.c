@@ -166,7 +166,7 @@ static unsigned poll_blk(struct endpoint *ep, unsigned budget)
 	blk->stats.polls++;
 	latency_turn(&blk->latency, ep);
 	block_disarm(blk->block);
-	virtio_retry(&blk->virtio);
+	virtio_turn(&blk->virtio);
 	if (unlikely(flag_test(&blk->revokes.pending)))
 		cancel_revoked(blk);
 	return turn(blk, budget ? budget : 1);

@@ -15,7 +15,7 @@ static int resize(struct blk *blk, const struct options *args)
 	if (!r)
 		r = block_resize(blk->block, size);
 	if (!r && blk->info->capacity != before)
-		viommu_virtio_pci_config_irq(blk->virtio.vp);
+		virtio_config_changed(&blk->virtio);
 	return r;
 }
 

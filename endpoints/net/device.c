@@ -89,7 +89,7 @@ static unsigned poll_net(struct endpoint *ep, unsigned budget)
 
 	net->stats.polls++;
 	latency_turn(&net->latency, ep);
-	virtio_retry(&net->virtio);
+	virtio_turn(&net->virtio);
 	return turn(net, budget ? budget : 1);
 }
 

@@ -19,7 +19,7 @@ static int set_link(struct net *net, const struct options *args)
 	/* Back on a cable, the neighbours may be others. */
 	net->announce = up && (net->virtio.features & BIT(VIRTIO_NET_F_GUEST_ANNOUNCE));
 	net_state_changed(net);
-	viommu_virtio_pci_config_irq(net->virtio.vp);
+	virtio_config_changed(&net->virtio);
 	return 0;
 }
 
@@ -37,7 +37,7 @@ static int announce(struct net *net, const struct options *args)
 				    "%s: the guest's driver cannot announce itself now",
 				    net->ep.name);
 	net->announce = true;
-	viommu_virtio_pci_config_irq(net->virtio.vp);
+	virtio_config_changed(&net->virtio);
 	return 0;
 }
 

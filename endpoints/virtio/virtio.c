@@ -89,6 +89,48 @@ void virtio_disable(struct virtio_dev *dev, unsigned index)
 	dev->ops->queue_off(dev, q);
 }
 
+/* ---- bus mastering ---- */
+
+/* Nothing is due any more. */
+static void stop(struct virtio_dev *dev)
+{
+	dev->driver_ok = dev->broken = dev->config_due = false;
+	dev->tries = 0;
+	dev->retry_ms = 0;
+}
+
+static void leave(struct virtio_dev *dev)
+{
+	dev->left = true;
+	/* All before the first, so that what ends meanwhile is told on none. */
+	for (unsigned i = 0; i < dev->queues_nr; i++)
+		dev->queue[i].enabled = false;
+	for (unsigned i = 0; i < dev->queues_nr; i++)
+		virtio_disable(dev, i);
+	stop(dev);
+	if (dev->ops->changed)
+		dev->ops->changed(dev);
+}
+
+void virtio_master_changed(struct virtio_dev *dev, bool master)
+{
+	dev->mastered = master;
+	if (!dev->driver_ok)
+		return;
+	if (!master)
+		leave(dev);
+	else if (dev->config_due)
+		virtio_config_changed(dev);
+}
+
+/* An interrupt is a write to memory. */
+void virtio_config_changed(struct virtio_dev *dev)
+{
+	dev->config_due = dev->left || (dev->driver_ok && !virtio_may_run(dev));
+	if (!dev->config_due)
+		viommu_virtio_pci_config_irq(dev->vp);
+}
+
 /* ---- sections ---- */
 
 void virtio_settle(struct virtio_dev *dev)
@@ -206,6 +248,7 @@ static void driver_ok(void *opaque)
 	struct virtio_dev *dev = opaque;
 
 	dev->driver_ok = true;
+	dev->mastered = viommu_pci_bus_master(dev->ep->function);
 	if (dev->ops->changed)
 		dev->ops->changed(dev);
 }
@@ -214,9 +257,8 @@ static void reset(void *opaque)
 {
 	struct virtio_dev *dev = opaque;
 
-	dev->driver_ok = dev->broken = false;
-	dev->tries = 0;
-	dev->retry_ms = 0;
+	stop(dev);
+	dev->left = false;
 	dev->features = dev->ops->accept(dev, 0);
 	dev->stats.resets++;
 	if (dev->ops->changed)

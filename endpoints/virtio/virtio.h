@@ -5,7 +5,7 @@
  * The device says what its features and configuration are and what to do with a
  * chain:
  *
- *     poll:  virtio_retry(dev);
+ *     poll:  virtio_turn(dev);
  *            virtio_begin(dev);
  *            if (virtio_may_run(dev)), for each queue q:
  *                    if (virtio_is_watched(q))
@@ -17,6 +17,12 @@
  * A ring that is out of reach is left alone and looked at again after 1, 2, 4 ..
  * ms: memory is gone for a moment when a VMM moves it. After VIRTIO_RETRIES_MAX
  * times it is the driver's mistake: DEVICE_NEEDS_RESET.
+ *
+ * A driver that takes bus mastering away has left, and its rings' memory may be
+ * somebody else's: what is under way ends as in a reset, and nothing more happens
+ * before the device is reset. Linux before 6.15 does no more than that to a virtio
+ * device before it starts another kernel (kexec), and that one masters the bus
+ * first and resets the device then.
  *
  * Threads: the endpoint's.
  */
@@ -67,7 +73,7 @@ struct virtio_ops {
 	int (*queue_check)(struct virtio_dev *dev);
 	/* On return nothing of the queue's touches guest memory. */
 	void (*queue_off)(struct virtio_dev *dev, struct virtio_queue *q);
-	/* DRIVER_OK, or a reset: dev->driver_ok is new. */
+	/* DRIVER_OK, a reset, or the driver left: dev->driver_ok is new. */
 	void (*changed)(struct virtio_dev *dev); /* may be NULL */
 	const struct viommu_dma_ops *dma;	 /* may be NULL; opaque is dev */
 };
@@ -91,7 +97,10 @@ struct virtio_dev {
 	/* Negotiated; reset clears them. */
 	uint64_t features;
 	bool driver_ok;
-	bool broken; /* DEVICE_NEEDS_RESET is due */
+	bool broken;	 /* DEVICE_NEEDS_RESET is due */
+	bool mastered;	 /* the bus, when last looked at */
+	bool left;	 /* the driver took bus mastering away: until a reset */
+	bool config_due; /* a configuration interrupt that waits for bus mastering */
 
 	unsigned tries;	   /* retries since all rings were in reach */
 	uint64_t retry_ms; /* CLOCK_MONOTONIC; 0: nothing to retry */
@@ -219,16 +228,25 @@ static inline bool virtio_arm_queue(struct virtio_dev *dev, struct virtio_queue 
 /* Takes the queue from the driver, as its reset does. */
 void virtio_disable(struct virtio_dev *dev, unsigned index);
 
-/* ---- rings out of reach ---- */
+/* ---- turns ---- */
 
+void virtio_master_changed(struct virtio_dev *dev, bool master);
 void virtio_retry_stalled(struct virtio_dev *dev);
 
-/* Lets stalled rings be looked at again when it is time. */
-static inline void virtio_retry(struct virtio_dev *dev)
+/* Begins each one: looks whether the driver has left, and lets stalled rings be
+ * looked at again when it is time. */
+static inline void virtio_turn(struct virtio_dev *dev)
 {
+	bool master = viommu_pci_bus_master(dev->ep->function);
+
+	if (unlikely(master != dev->mastered))
+		virtio_master_changed(dev, master);
 	if (unlikely(dev->retry_ms))
 		virtio_retry_stalled(dev);
 }
+
+/* The configuration has changed: tells the driver, when it may be interrupted. */
+void virtio_config_changed(struct virtio_dev *dev);
 
 /* The longest sleep, -1: no limit. */
 int virtio_timeout_ms(const struct virtio_dev *dev);

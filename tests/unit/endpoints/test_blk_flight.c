@@ -452,6 +452,52 @@ static void function_reset_in_mid_flight(void **state)
 	vdisk_destroy(v);
 }
 
+/* A driver that has taken bus mastering away is gone, and what was its memory may be
+ * somebody else's: nothing is written there and no interrupt is raised, nor when the
+ * next driver masters the bus and has not yet reset the device. */
+static void a_driver_without_bus_mastering_is_gone(void **state)
+{
+	static uint8_t before[VDISK_DATA];
+	const struct vdrv_shape shape = {.iommu = true, .queues = 2};
+
+	(void)state;
+	for (unsigned ended = 0; ended < 3; ended++) {
+		struct vdisk *v = make("backend=mem,size=8M,queues=2", shape);
+		struct guest *g = v->drv.g;
+		struct vdisk_req reqs[4];
+
+		slow.cancel_works = ended == 1;
+		slow.answer_on_wait = true;
+		for (unsigned i = 0; i < 4; i++)
+			send_read(v, i & 1, &reqs[i], VDISK_DATA + i * 4096);
+		turn(v);
+		assert_int_equal(slow.started, 4);
+		guest_bus_master(g, false);
+		memcpy(before, guest_at(g, 0), sizeof(before));
+		if (ended == 2)
+			answer(disk(v), 4, 0);
+		guest_run(g, 10);
+		assert_int_equal(slow.cancels, ended == 2 ? 2 : 4);
+		assert_int_equal(guest_stat(g, "in_flight"), 0);
+		assert_int_equal(endpoint_control(g->ep, "resize", "size=4M"), 0);
+		guest_bus_master(g, true);
+		vdrv_kick(&v->drv, 0);
+		guest_run(g, 10);
+		assert_int_equal(endpoint_control(g->ep, "resize", "size=8M"), 0);
+		assert_memory_equal(before, guest_at(g, 0), sizeof(before));
+		for (unsigned i = 0; i < GUEST_VECTORS; i++)
+			assert_int_equal(g->irqs[i], 0);
+		vdrv_reset(&v->drv);
+		vdisk_init(v);
+		send_read(v, 1, &reqs[0], VDISK_DATA);
+		turn(v);
+		answer(disk(v), 1, 0);
+		turn(v);
+		assert_int_equal(status(v, &reqs[0]), VIRTIO_BLK_S_OK);
+		vdisk_destroy(v);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -469,6 +515,7 @@ int main(void)
 		cmocka_unit_test(more_revokes_than_are_noted_cancel_all),
 		cmocka_unit_test(destroy_waits_for_the_disk),
 		cmocka_unit_test(function_reset_in_mid_flight),
+		cmocka_unit_test(a_driver_without_bus_mastering_is_gone),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

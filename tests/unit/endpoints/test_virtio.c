@@ -260,6 +260,37 @@ static void card_goes_on_without_a_kick(void **state)
 	vnic_destroy(v);
 }
 
+/* Without bus mastering the driver is gone: nothing is taken or written, and no
+ * interrupt raised, before the next one resets the device. */
+static void card_without_bus_mastering_is_quiet(void **state)
+{
+	struct vnic *v = vnic_create(LOOPBACK, (struct vdrv_shape){.iommu = true});
+	const struct virtio_net_hdr h = {0};
+	uint8_t frame[60] = {0};
+
+	(void)state;
+	memcpy(frame, own_mac, sizeof(own_mac));
+	vnic_post(v, 0, 1, 1536, 1);
+	guest_bus_master(v->drv.g, false);
+	for (unsigned on = 0; on < 2; on++) {
+		vnic_send(v, 0, &h, frame, sizeof(frame), 0);
+		vdrv_kick(&v->drv, 1);
+		assert_int_equal(endpoint_control(v->drv.g->ep, "link", "state=off"), 0);
+		assert_int_equal(endpoint_control(v->drv.g->ep, "link", "state=on"), 0);
+		assert_int_equal(endpoint_control(v->drv.g->ep, "announce", NULL),
+				 -EAGAIN);
+		guest_run(v->drv.g, 0);
+		assert_int_equal(drvq_out_nr(&v->drv.q[1]), on + 1);
+		guest_bus_master(v->drv.g, true);
+	}
+	for (unsigned i = 0; i < GUEST_VECTORS; i++)
+		assert_int_equal(v->drv.g->irqs[i], 0);
+	vdrv_reset(&v->drv);
+	vnic_init(v);
+	assert_true(vnic_comes_back(v, own_mac, 0));
+	vnic_destroy(v);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -272,6 +303,7 @@ int main(void)
 		cmocka_unit_test(sleeping_card_leaves_the_rings_alone),
 		cmocka_unit_test(broken_card_needs_a_reset),
 		cmocka_unit_test(card_goes_on_without_a_kick),
+		cmocka_unit_test(card_without_bus_mastering_is_quiet),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
