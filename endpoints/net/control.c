@@ -44,9 +44,9 @@ static bool read_macs(struct command *c, struct net_macs *out)
 	if (!read_data(c, &nr, sizeof(nr)))
 		return false;
 	nr = le32toh(nr);
-	len = (size_t)nr * 6;
-	if (len > c->left)
+	if (nr > c->left / 6)
 		return false;
+	len = (size_t)nr * 6;
 	out->overflow = nr > NET_MACS_MAX;
 	out->nr = out->overflow ? 0 : nr;
 	if (!out->overflow)

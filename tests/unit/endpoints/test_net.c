@@ -594,6 +594,8 @@ static void test_tables(void **state)
 	static const uint8_t multi[6] = {1, 0, 0x5e, 0, 0, 1},
 			     other[6] = {2, 0, 0, 0, 0, 7};
 	static const uint8_t third[6] = {2, 0, 0, 0, 0, 8};
+	/* Times 6 it is 2 in 32 bits, and 2 bytes follow. */
+	static const uint8_t wraps[10] = {0xab, 0xaa, 0xaa, 0x2a};
 	struct vnic *v = vnic_create(LOOPBACK, (struct vdrv_shape){.iommu = true});
 	uint8_t off = 0;
 
@@ -606,6 +608,7 @@ static void test_tables(void **state)
 	/* Refused as a whole. */
 	assert_int_equal(set_tables(v, 2, 2, 1), VIRTIO_NET_ERR);
 	assert_int_equal(set_tables(v, 2, 0, 4), VIRTIO_NET_ERR);
+	assert_int_equal(vnic_control(v, 1, 0, wraps, sizeof(wraps)), VIRTIO_NET_ERR);
 	assert_true(vnic_comes_back(v, multi, 0));
 	/* Full, and one more: then all of that kind pass. */
 	assert_int_equal(set_tables(v, NET_MACS_MAX, NET_MACS_MAX, 0), VIRTIO_NET_OK);
