@@ -25,6 +25,7 @@
 #define NET_BACKLOG_LEN	   (1u << 20)	/* bytes of frames that wait: dropped */
 #define NET_BACKLOG_FRAMES 1024u	/* frames that wait: dropped */
 #define NET_SECTION_LEN	   (256u << 10) /* bytes copied in a section; more in the next */
+#define NET_SEGMENT_LEN	   256u		/* what a segment made in software counts for */
 #define NET_SLOTS_MAX	   64u		/* frames sent in a turn, of all queues */
 #define NET_MTU_MIN	   68u
 #define NET_MTU_MAX	   65535u

@@ -13,11 +13,13 @@
 #include <sys/uio.h>
 
 /* Limits, each with a test at it and one past it. */
-#define NET_ETH_LEN	 14u	/* shorter frames are malformed */
-#define NET_FRAME_MAX	 65608u /* two VLAN tags, IPv6 and 64 KiB - 1 behind it */
-#define NET_HEADERS_MAX	 256u	/* up to the payload: no offload if longer */
-#define NET_SEGMENTS_MAX 256u	/* of one frame: malformed */
-#define NET_EXTENSIONS	 8u	/* IPv6 extension headers looked at */
+#define NET_ETH_LEN	14u    /* shorter frames are malformed */
+#define NET_FRAME_MAX	65608u /* two VLAN tags, IPv6 and 64 KiB - 1 behind it */
+#define NET_HEADERS_MAX 256u   /* up to the payload: no offload if longer */
+#define NET_EXTENSIONS	8u     /* IPv6 extension headers looked at */
+/* Segments of one frame: malformed. Linux makes none shorter than 8 bytes of TCP (a
+ * maximum segment size of 48, options of 40), and frames of 64 KiB of those. */
+#define NET_SEGMENTS_MAX (NET_FRAME_MAX / 8)
 
 /* What goes with a frame beyond its bytes: the virtio header in host order. */
 struct net_meta {

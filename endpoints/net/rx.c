@@ -245,6 +245,7 @@ static void deliver_cut(struct net *net, unsigned pair, const struct net_frame *
 	}
 	net->stats.segmented++;
 	while (segment_next(&net->rx_cut, part.iov)) {
+		net->section_len += NET_SEGMENT_LEN;
 		part.len = part.iov[0].iov_len + part.iov[1].iov_len;
 		if (fits_mtu(net, part.len, net->rx_cut.at.l3))
 			deliver(net, pair, &part);

@@ -64,10 +64,27 @@ static uint8_t *segment_place(struct net *net)
 	return net->arena + NET_SECTION_LEN + NET_FRAME_MAX;
 }
 
+/* Whether the back end takes a series as one frame with right checksums. */
+static bool takes_whole(const struct net *net, const struct net_meta *meta)
+{
+	return net->backend->ops->whole_tcp && is_tcp_series(meta->gso_type);
+}
+
+/* What cutting a frame will cost, beyond copying it. */
+static size_t cut_cost(const struct net *net, const struct net_slot *slot)
+{
+	const struct net_meta *meta = &slot->meta;
+
+	if (!meta->gso_type || !(asks(meta) & ~net->backend->takes) ||
+	    takes_whole(net, meta))
+		return 0;
+	return slot->len / meta->gso_size * NET_SEGMENT_LEN;
+}
+
 /* A series as single frames, or as one long one with right checksums. */
 static void send_series(struct net *net, const struct net_slot *slot)
 {
-	bool whole = net->backend->ops->whole_tcp && is_tcp_series(slot->meta.gso_type);
+	bool whole = takes_whole(net, &slot->meta);
 	static const struct net_meta plain = {0};
 	struct segmenter *s = &net->tx_cut;
 	uint8_t *to = whole ? slot->copy : segment_place(net);
@@ -222,7 +239,7 @@ static int copy_frame(struct net *net, struct net_slot *slot)
 		return r;
 	slot->copy = to;
 	net->arena_len += slot->len;
-	net->section_len += slot->len;
+	net->section_len += slot->len + cut_cost(net, slot);
 	net->slots_nr++;
 	return 0;
 }

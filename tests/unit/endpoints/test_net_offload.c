@@ -186,7 +186,7 @@ static void test_segments(void **state)
 /* As many segments as allowed, and one more. */
 static void test_segments_limit(void **state)
 {
-	static uint8_t payload[2 * NET_SEGMENTS_MAX + 4], frame[1024];
+	static uint8_t payload[2 * NET_SEGMENTS_MAX + 4], frame[VNIC_FRAME];
 	struct vnic_flow f = {.seq = 1};
 	struct cut c = {frame, 0, payload, 2 * NET_SEGMENTS_MAX, 2, &f};
 	struct segmenter s;
@@ -333,6 +333,23 @@ static void test_check(void **state)
 	m.gso_size = 4;
 	assert_true(offload_check(&m, 4 * NET_SEGMENTS_MAX + 3, all));
 	assert_false(offload_check(&m, 4 * NET_SEGMENTS_MAX + 4, all));
+}
+
+/* 64 KiB in the smallest segments that Linux makes, 8 bytes, are no mistake. */
+static void test_smallest_segments(void **state)
+{
+	static uint8_t payload[65535 - 20 - 60], frame[VNIC_FRAME];
+	const uint8_t options[40] = {1};
+	struct vnic_flow f = {.seq = 1, .options = options, .options_len = 40};
+	struct cut c = {frame, 0, payload, sizeof(payload), 8, &f};
+	struct net_meta m;
+	unsigned l4;
+
+	(void)state;
+	c.len = vnic_build(frame, &f, payload, sizeof(payload), true, &l4);
+	m = to_meta(vnic_header(&f, l4, 8));
+	assert_true(offload_check(&m, c.len, UINT64_MAX));
+	assert_int_equal(cut_all(&c, m.gso_type), (sizeof(payload) + 7) / 8);
 }
 
 /* What is cut short or contradicts itself has no layout; sanitizers watch. */
@@ -507,6 +524,50 @@ static void test_flow(void **state)
 	assert_int_equal(offload_flow_hash(a, len), 0);
 }
 
+/* ---- turns ---- */
+
+/* Twice the same series in the ring. */
+static void add_series(struct vnic *v, bool udp)
+{
+	static uint8_t payload[60000];
+	struct vdrv_part parts[2] = {{VNIC_TX, VNIC_HEADER}, {VNIC_TX + VNIC_HEADER, 0}};
+	uint8_t *at = guest_at(v->drv.g, VNIC_TX);
+	struct vnic_flow f = {.udp = udp, .src = 0x0a00020f, .dst = 0x0a000202};
+	struct virtio_net_hdr h;
+	unsigned l4;
+
+	parts[1].len = (uint32_t)vnic_build(at + VNIC_HEADER, &f, payload,
+					    sizeof(payload), true, &l4);
+	h = vnic_header(&f, l4, 8);
+	memcpy(at, &h, sizeof(h));
+	vnic_add(v, 1, parts, 2, 0);
+	vnic_add(v, 1, parts, 2, 0);
+	vdrv_publish(&v->drv, 1);
+}
+
+/* A series that is cut into thousands takes a turn of its own, whether it is cut on
+ * the way out (user: UDP) or in. */
+static void test_long_series_take_turns(void **state)
+{
+	(void)state;
+	for (unsigned out = 0; out < 2; out++) {
+		const struct vdrv_shape shape = {.iommu = true,
+						 .without = BIT(VIRTIO_NET_F_GUEST_CSUM)};
+		struct vnic *v = vnic_create(
+			out ? "backend=user,restrict=on" : "backend=loopback", shape);
+
+		add_series(v, out);
+		for (unsigned left = 2; left--;) {
+			endpoint_poll(v->drv.g->ep, 64);
+			vnic_reap(v, 0);
+			assert_int_equal(drvq_out_nr(&v->drv.q[1]), left);
+		}
+		assert_int_equal(guest_stat(v->drv.g, "malformed"), 0);
+		assert_int_equal(guest_stat(v->drv.g, "segmented"), 2);
+		vnic_destroy(v);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -516,6 +577,8 @@ int main(void)
 		cmocka_unit_test(test_udp_zero),
 		cmocka_unit_test(test_segments),
 		cmocka_unit_test(test_segments_limit),
+		cmocka_unit_test(test_smallest_segments),
+		cmocka_unit_test(test_long_series_take_turns),
 		cmocka_unit_test(test_fragments),
 		cmocka_unit_test(test_fragments_refused),
 		cmocka_unit_test(test_whole),
