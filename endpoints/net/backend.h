@@ -13,6 +13,10 @@
 #include "endpoints/net/offload.h"
 #include "endpoints/options.h"
 
+/* Frames of a queue of the kernel's that are dropped when the guest comes back: more
+ * are delivered. */
+#define NET_STALE_MAX 4096u
+
 struct net_backend;
 
 struct net_frame {

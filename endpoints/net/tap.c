@@ -29,7 +29,8 @@ struct tap {
 	uint32_t gone;	       /* bit n: fd[n] leads nowhere any more */
 	bool uso;	       /* the kernel knows it */
 	unsigned first;	       /* where the next turn begins */
-	uint64_t errors;
+	bool running;	       /* host->state->running, when it last changed */
+	uint64_t errors, stale;
 	struct virtio_net_hdr header;
 	uint8_t bytes[NET_FRAME_MAX];
 };
@@ -142,6 +143,15 @@ static unsigned poll_tap(struct net_backend *b, unsigned budget, bool *more)
 	return nr;
 }
 
+/* What the kernel has kept from before the guest was there, or its cable. */
+static void drop_stale(struct tap *t, unsigned pair)
+{
+	struct iovec iov[2] = {{&t->header, sizeof(t->header)}, {t->bytes, 1}};
+
+	for (unsigned i = 0; i < NET_STALE_MAX && readv(t->fd[pair], iov, 2) >= 0; i++)
+		t->stale++;
+}
+
 /* ---- waiting ---- */
 
 static int fds(struct net_backend *b, struct pollfd *out, unsigned max)
@@ -216,6 +226,10 @@ static void changed(struct net_backend *b)
 			     "%s: offloads of the interface: %s", b->host->name,
 			     strerror(errno));
 	attach_queues(t, b->host->state->pairs);
+	if (b->host->state->running && !t->running)
+		for (unsigned i = 0; i < t->attached; i++)
+			drop_stale(t, i);
+	t->running = b->host->state->running;
 }
 
 /* ---- opening ---- */
@@ -371,6 +385,7 @@ static int open_tap(const struct net_host *host, const struct options *options,
 static void stats(struct net_backend *b, endpoint_stat_fn *visit, void *opaque)
 {
 	visit(opaque, "tap_errors", to_tap(b)->errors);
+	visit(opaque, "tap_stale", to_tap(b)->stale);
 }
 
 const struct net_backend_ops net_tap = {

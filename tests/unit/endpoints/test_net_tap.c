@@ -19,6 +19,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "endpoints/net/backend.h"
+
 #define SKIPPED	 77
 #define IFNAME	 "tap-test"
 #define PATIENCE 2000u
@@ -184,6 +186,121 @@ static void test_unmapped(void **state)
 	vnic_destroy(v);
 }
 
+/* Room for nr frames in the kernel's queue, and none of the kernel's own: an MTU
+ * that is too small for IPv6 keeps that away. */
+static void set_queue_len(const char *name, int nr)
+{
+	int fd = socket(AF_INET, SOCK_DGRAM, 0);
+	struct ifreq ifr = {.ifr_mtu = 1000};
+
+	strcpy(ifr.ifr_name, name);
+	assert_int_equal(ioctl(fd, SIOCSIFMTU, &ifr), 0);
+	ifr.ifr_qlen = nr;
+	assert_int_equal(ioctl(fd, SIOCSIFTXQLEN, &ifr), 0);
+	close(fd);
+}
+
+/* How many of the frames that are for the guest come, and the last one's mark. */
+static unsigned count_in(struct vnic *v, uint8_t *mark)
+{
+	struct virtio_net_hdr h;
+	unsigned nr = 0;
+	size_t len, n, at;
+
+	while ((len = vnic_receive(v, 0, &h, got, nr ? 50 : PATIENCE)) != 0) {
+		if (memcmp(got, own_mac, 6))
+			continue;
+		at = vnic_payload(got, len, &n);
+		*mark = got[at];
+		nr++;
+	}
+	return nr;
+}
+
+enum away { LINK, DRIVER, AWAY };
+
+static void set_away(struct vnic *v, enum away what, bool away)
+{
+	if (what == LINK)
+		assert_int_equal(endpoint_control(v->drv.g->ep, "link",
+						  away ? "state=off" : "state=on"),
+				 0);
+	else if (away)
+		vdrv_reset(&v->drv);
+	else
+		vnic_init(v);
+	guest_run(v->drv.g, 0);
+}
+
+/* What arrives while the cable is out or the driver away never comes. */
+static void test_stale(void **state)
+{
+	(void)state;
+	for (enum away what = LINK; what < AWAY; what++) {
+		struct vnic *v =
+			vnic_create("backend=tap,ifname=" IFNAME ",mac=" VNIC_MAC,
+				    (struct vdrv_shape){.iommu = true});
+		struct virtio_net_hdr h = {0};
+		struct vnic_flow f = flow(false);
+		uint8_t text[100] = {1}, mark = 0;
+		uint64_t stale;
+		unsigned l4;
+		size_t len;
+		int fd;
+
+		flags_up(IFNAME);
+		fd = open_packet(IFNAME);
+		guest_run(v->drv.g, 0);
+		stale = guest_stat(v->drv.g, "tap_stale");
+		set_away(v, what, true);
+		len = vnic_build(frame, &f, text, sizeof(text), false, &l4);
+		for (unsigned i = 0; i < 10; i++)
+			send_in(fd, &h, frame, len);
+		guest_run(v->drv.g, 0);
+		set_away(v, what, false);
+		assert_true(guest_stat(v->drv.g, "tap_stale") >= stale + 10);
+		vnic_post(v, 0, 20, 1536, 1);
+		text[0] = 2;
+		len = vnic_build(frame, &f, text, sizeof(text), false, &l4);
+		send_in(fd, &h, frame, len);
+		assert_int_equal(count_in(v, &mark), 1);
+		assert_int_equal(mark, 2);
+		close(fd);
+		vnic_destroy(v);
+	}
+}
+
+/* As many as are looked at, and one more. */
+static void test_stale_limit(void **state)
+{
+	struct vnic *v = vnic_create("backend=tap,ifname=" IFNAME ",mac=" VNIC_MAC,
+				     (struct vdrv_shape){.iommu = true});
+	struct virtio_net_hdr h = {0};
+	struct vnic_flow f = flow(false);
+	uint8_t mark = 0;
+	unsigned l4;
+	size_t len;
+	int fd;
+
+	(void)state;
+	set_queue_len(IFNAME, 2 * NET_STALE_MAX);
+	flags_up(IFNAME);
+	fd = open_packet(IFNAME);
+	vnic_post(v, 0, 20, 1536, 1);
+	set_away(v, LINK, true);
+	set_away(v, LINK, false);
+	len = vnic_build(frame, &f, payload, 100, false, &l4);
+	for (unsigned more = 0; more < 2; more++) {
+		set_away(v, LINK, true);
+		for (unsigned i = 0; i < NET_STALE_MAX + more; i++)
+			send_in(fd, &h, frame, len);
+		set_away(v, LINK, false);
+		assert_int_equal(count_in(v, &mark), more);
+	}
+	close(fd);
+	vnic_destroy(v);
+}
+
 static void test_queues(void **state)
 {
 	struct vnic *v =
@@ -317,6 +434,7 @@ int main(void)
 		cmocka_unit_test(test_out),	   cmocka_unit_test(test_in),
 		cmocka_unit_test(test_unmapped),   cmocka_unit_test(test_queues),
 		cmocka_unit_test(test_descriptor), cmocka_unit_test(test_deleted),
+		cmocka_unit_test(test_stale),	   cmocka_unit_test(test_stale_limit),
 	};
 
 	if (prepare()) {
