@@ -16,6 +16,10 @@
 /* Frames of a queue of the kernel's that are dropped when the guest comes back: more
  * are delivered. */
 #define NET_STALE_MAX 4096u
+/* Frames, and bytes of all but the last one, that are read from the kernel and then
+ * handed over together: more are handed over after them. */
+#define NET_BATCH_MAX 16u
+#define NET_BATCH_LEN (64u << 10)
 
 struct net_backend;
 
@@ -54,6 +58,9 @@ struct net_host {
 	 * that its flow belongs to. Always taken over or dropped.
 	 */
 	void (*receive)(void *opaque, int pair, struct net_frame *frame);
+	/* Frames between the two share a section: no system calls. In poll(). */
+	void (*receive_begin)(void *opaque);
+	void (*receive_end)(void *opaque);
 	/* Whether a frame handed over now would reach the guest at once. */
 	bool (*may_receive)(void *opaque);
 	void *opaque;

@@ -171,6 +171,16 @@ static void receive(void *opaque, int pair, struct net_frame *frame)
 	rx_frame(opaque, pair, frame);
 }
 
+static void receive_begin(void *opaque)
+{
+	net_begin(opaque);
+}
+
+static void receive_end(void *opaque)
+{
+	net_end(opaque);
+}
+
 static bool may_receive(void *opaque)
 {
 	return rx_may(opaque);
@@ -193,6 +203,8 @@ static int open_backend(struct net *net, const struct options *o)
 		.state = &net->state,
 		.pairs = net->pairs,
 		.receive = receive,
+		.receive_begin = receive_begin,
+		.receive_end = receive_end,
 		.may_receive = may_receive,
 		.opaque = net,
 	};

@@ -22,6 +22,13 @@
 #define TAP_F_USO4 0x20u
 #define TAP_F_USO6 0x40u
 
+/* A frame that was read and not yet handed over. */
+struct tap_frame {
+	struct virtio_net_hdr header;
+	uint8_t *at; /* in bytes of struct tap */
+	size_t len;  /* 0: none */
+};
+
 struct tap {
 	struct net_backend b;
 	int fd[TAP_PAIRS_MAX]; /* host->pairs of them, ours */
@@ -31,8 +38,10 @@ struct tap {
 	unsigned first;	       /* where the next turn begins */
 	bool running;	       /* host->state->running, when it last changed */
 	uint64_t errors, stale;
-	struct virtio_net_hdr header;
-	uint8_t bytes[NET_FRAME_MAX];
+	struct tap_frame frame[NET_BATCH_MAX];
+	unsigned frames_nr;
+	size_t bytes_len; /* of all of them */
+	uint8_t bytes[NET_BATCH_LEN + NET_FRAME_MAX];
 };
 
 static struct tap *to_tap(struct net_backend *b)
@@ -66,10 +75,8 @@ static bool send_frame(struct net_backend *b, unsigned pair, struct net_frame *f
 }
 
 /* What the kernel says of a frame; nothing of it is out of range. */
-static bool read_meta(const struct tap *t, size_t len, struct net_meta *out)
+static bool read_meta(const struct virtio_net_hdr *h, size_t len, struct net_meta *out)
 {
-	const struct virtio_net_hdr *h = &t->header;
-
 	*out = (struct net_meta){
 		.flags = h->flags &
 			 (VIRTIO_NET_HDR_F_NEEDS_CSUM | VIRTIO_NET_HDR_F_DATA_VALID),
@@ -97,31 +104,55 @@ static void give_up(struct tap *t, unsigned pair)
 		     "%s: queue %u has no interface any more", t->b.host->name, pair);
 }
 
-/* 1: handed over. 0: there is none. */
-static unsigned receive_one(struct tap *t, unsigned pair)
+/* false: there is none. */
+static bool read_frame(struct tap *t, unsigned pair)
 {
-	const struct net_host *host = t->b.host;
-	struct iovec iov[2] = {{&t->header, sizeof(t->header)},
-			       {t->bytes, sizeof(t->bytes)}};
-	struct net_frame frame = {.iov = iov + 1, .iov_nr = 1};
+	struct tap_frame *f = &t->frame[t->frames_nr];
+	struct iovec iov[2] = {{&f->header, sizeof(f->header)},
+			       {t->bytes + t->bytes_len, NET_FRAME_MAX}};
 	ssize_t n = readv(t->fd[pair], iov, 2);
 
 	if (n < 0) {
 		if (errno == EBADFD)
 			give_up(t, pair);
-		return 0;
+		return false;
 	}
-	if (n <= (ssize_t)sizeof(t->header)) {
-		t->errors++;
-		return 1;
-	}
-	frame.len = (size_t)n - sizeof(t->header);
-	iov[1].iov_len = frame.len;
-	if (read_meta(t, frame.len, &frame.meta))
-		host->receive(host->opaque, (int)pair, &frame);
+	f->at = t->bytes + t->bytes_len;
+	f->len = n > (ssize_t)sizeof(f->header) ? (size_t)n - sizeof(f->header) : 0;
+	t->bytes_len += f->len;
+	t->frames_nr++;
+	return true;
+}
+
+static void hand_over(struct tap *t, unsigned pair, struct tap_frame *f)
+{
+	struct iovec iov[2] = {{0}, {f->at, f->len}};
+	struct net_frame frame = {.iov = iov + 1, .iov_nr = 1, .len = f->len};
+
+	if (f->len && read_meta(&f->header, f->len, &frame.meta))
+		t->b.host->receive(t->b.host->opaque, (int)pair, &frame);
 	else
 		t->errors++;
-	return 1;
+}
+
+/* Reads some, then hands them over together. false: there are no more. */
+static bool receive_some(struct tap *t, unsigned pair, unsigned budget)
+{
+	const struct net_host *host = t->b.host;
+	bool more = true;
+
+	t->frames_nr = 0;
+	t->bytes_len = 0;
+	while (more && t->frames_nr < budget && t->frames_nr < NET_BATCH_MAX &&
+	       t->bytes_len < NET_BATCH_LEN)
+		more = !is_gone(t, pair) && read_frame(t, pair);
+	if (!t->frames_nr)
+		return false;
+	host->receive_begin(host->opaque);
+	for (unsigned i = 0; i < t->frames_nr; i++)
+		hand_over(t, pair, &t->frame[i]);
+	host->receive_end(host->opaque);
+	return more;
 }
 
 static unsigned poll_tap(struct net_backend *b, unsigned budget, bool *more)
@@ -132,10 +163,12 @@ static unsigned poll_tap(struct net_backend *b, unsigned budget, bool *more)
 
 	for (unsigned i = 0; i < t->attached; i++) {
 		unsigned pair = (t->first + i) % t->attached, n = 0;
+		bool left = true;
 
-		while (n < budget && !is_gone(t, pair) &&
-		       host->may_receive(host->opaque) && receive_one(t, pair))
-			n++;
+		while (left && n < budget && host->may_receive(host->opaque)) {
+			left = receive_some(t, pair, budget - n);
+			n += t->frames_nr;
+		}
 		*more |= n == budget;
 		nr += n;
 	}
@@ -146,7 +179,8 @@ static unsigned poll_tap(struct net_backend *b, unsigned budget, bool *more)
 /* What the kernel has kept from before the guest was there, or its cable. */
 static void drop_stale(struct tap *t, unsigned pair)
 {
-	struct iovec iov[2] = {{&t->header, sizeof(t->header)}, {t->bytes, 1}};
+	struct virtio_net_hdr header;
+	struct iovec iov[2] = {{&header, sizeof(header)}, {t->bytes, 1}};
 
 	for (unsigned i = 0; i < NET_STALE_MAX && readv(t->fd[pair], iov, 2) >= 0; i++)
 		t->stale++;

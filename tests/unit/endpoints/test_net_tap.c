@@ -301,6 +301,62 @@ static void test_stale_limit(void **state)
 	vnic_destroy(v);
 }
 
+/* Frames that are handed over together come whole and in order, with buffers for
+ * all of them or for none: as many, in number and in bytes, as are read before the
+ * first is handed over, and one more. */
+static void test_batches(void **state)
+{
+	static const struct {
+		unsigned nr, len;
+	} cases[] = {
+		{NET_BATCH_MAX, 100},	     {NET_BATCH_MAX + 1, 100},
+		{3 * NET_BATCH_MAX, 900},    {2, NET_BATCH_LEN / 4 - 80},
+		{5, NET_BATCH_LEN / 4 - 80}, {7, NET_BATCH_LEN - 100},
+	};
+	struct vnic *v = vnic_create("backend=tap,ifname=" IFNAME ",mac=" VNIC_MAC,
+				     (struct vdrv_shape){.iommu = true});
+	static uint8_t text[NET_BATCH_LEN];
+	struct vnic_flow f = flow(false);
+	struct virtio_net_hdr h, back;
+	size_t len, n, at;
+	unsigned l4;
+	int fd;
+
+	(void)state;
+	set_queue_len(IFNAME, 1000);
+	flags_up(IFNAME);
+	fd = open_packet(IFNAME);
+	for (unsigned i = 0; i < 2 * sizeof(cases) / sizeof(cases[0]); i++) {
+		unsigned nr = cases[i / 2].nr;
+
+		for (unsigned k = 0; k < nr; k++) {
+			memset(text, (int)k + 1, cases[i / 2].len);
+			len = vnic_build(frame, &f, text, cases[i / 2].len, true, &l4);
+			h = vnic_header(&f, l4, cases[i / 2].len > 900 ? 900 : 0);
+			send_in(fd, &h, frame, len);
+		}
+		/* Without buffers some wait here, the others there. */
+		if (i & 1)
+			guest_run(v->drv.g, 0);
+		for (unsigned k = 0; k < nr; k++) {
+			vnic_post(v, 0, VDRV_SIZE - drvq_out_nr(&v->drv.q[0]), 1536, 1);
+			vdrv_kick(&v->drv, 0);
+			len = vnic_receive(v, 0, &back, got, PATIENCE);
+			at = vnic_payload(got, len, &n);
+			assert_int_equal(n, cases[i / 2].len);
+			memset(text, (int)k + 1, n);
+			assert_memory_equal(got + at, text, n);
+		}
+		assert_int_equal(vnic_receive(v, 0, &back, got, 0), 0);
+		vdrv_reset(&v->drv);
+		vnic_init(v);
+	}
+	assert_int_equal(guest_stat(v->drv.g, "rx_dropped"), 0);
+	assert_int_equal(guest_stat(v->drv.g, "tap_stale"), 0);
+	close(fd);
+	vnic_destroy(v);
+}
+
 static void test_queues(void **state)
 {
 	struct vnic *v =
@@ -435,6 +491,7 @@ int main(void)
 		cmocka_unit_test(test_unmapped),   cmocka_unit_test(test_queues),
 		cmocka_unit_test(test_descriptor), cmocka_unit_test(test_deleted),
 		cmocka_unit_test(test_stale),	   cmocka_unit_test(test_stale_limit),
+		cmocka_unit_test(test_batches),
 	};
 
 	if (prepare()) {
