@@ -116,8 +116,9 @@ static void drop(struct control *control, struct client *client)
 	if (control->config.gone)
 		control->config.gone(control->config.opaque,
 				     (unsigned)(client - control->clients));
-	close(client->fd);
+	/* Before the client hears of its end. */
 	close_passed(client, client->passed_nr);
+	close(client->fd);
 	free(client->out);
 	client->fd = -1;
 	client->ending = false;
