@@ -62,7 +62,7 @@ const char settings_help[] =
 "                        0 where viommud may use two CPUs at most, else 1 (auto)\n"
 "  --no-priority         the IOMMU's thread does not go before others; else it does,\n"
 "                        while it has requests if it serves endpoints too, provided\n"
-"                        that RLIMIT_NICE allows nice -15 or may be raised so far\n"
+"                        that whoever starts viommud may ask for nice -15\n"
 "  --poll-us N|auto      how long rings are watched after work before the guest has\n"
 "                        to notify again; 0: never; auto: as long as it pays, up to\n"
 "                        500 for the IOMMU, 50 for the others (auto)\n"

@@ -129,7 +129,8 @@ static bool set_up(struct program *program, struct problem *problem)
 	const struct settings *settings = program->settings;
 
 	return take(program, problem) &&
-	       sandbox_drop_privileges(settings->user, problem) &&
+	       sandbox_drop_privileges(settings->user, program->server->keep_nice,
+				       problem) &&
 	       server_start(program->server, problem) &&
 	       (!settings->seccomp || set_filter(program, problem));
 }

@@ -33,6 +33,17 @@ bool sandbox_limits(struct problem *problem)
 
 /* ---- privileges ---- */
 
+/* In the calling thread. */
+static bool drop_capabilities(bool keep_nice, struct problem *problem)
+{
+	capng_clear(CAPNG_SELECT_BOTH);
+	if ((keep_nice &&
+	     capng_update(CAPNG_ADD, CAPNG_EFFECTIVE | CAPNG_PERMITTED, CAP_SYS_NICE)) ||
+	    capng_apply(CAPNG_SELECT_CAPS))
+		return problem_set(problem, "capabilities cannot be dropped");
+	return true;
+}
+
 static bool become(const char *user, struct problem *problem)
 {
 	const struct passwd *entry;
@@ -58,20 +69,26 @@ static bool become(const char *user, struct problem *problem)
 	return true;
 }
 
-bool sandbox_drop_privileges(const char *user, struct problem *problem)
+bool sandbox_drop_privileges(const char *user, bool keep_nice, struct problem *problem)
 {
 	/* What no program we might start could get back. Needs CAP_SETPCAP, so it
 	 * comes first; who lacks that can start nothing with capabilities. */
 	capng_clear(CAPNG_SELECT_BOTH);
 	capng_apply(CAPNG_SELECT_BOUNDS);
+	prctl(PR_SET_KEEPCAPS, keep_nice, 0, 0, 0);
 	if (user && !become(user, problem))
 		return false;
-	capng_clear(CAPNG_SELECT_BOTH);
-	if (capng_apply(CAPNG_SELECT_CAPS))
-		return problem_set(problem, "capabilities cannot be dropped");
+	prctl(PR_SET_KEEPCAPS, 0, 0, 0, 0);
+	if (!drop_capabilities(keep_nice, problem))
+		return false;
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
 		return problem_set(problem, "PR_SET_NO_NEW_PRIVS: %s", strerror(errno));
 	return true;
+}
+
+bool sandbox_drop_nice(struct problem *problem)
+{
+	return drop_capabilities(false, problem);
 }
 
 /* ---- system calls ---- */
@@ -98,7 +115,6 @@ static const int basic_calls[] = {
 	SCMP_SYS(rseq),
 	SCMP_SYS(rt_sigprocmask),
 	SCMP_SYS(rt_sigreturn),
-	SCMP_SYS(sched_setattr),
 	SCMP_SYS(sched_yield),
 	SCMP_SYS(set_robust_list),
 	SCMP_SYS(sigaltstack),
@@ -186,7 +202,7 @@ static int add_checked(scmp_filter_ctx filter)
 	if (!r)
 		r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1,
 				     SCMP_A0(SCMP_CMP_EQ, AF_UNIX, 0));
-	if (!r) /* the calling thread's own; RLIMIT_NICE bounds it */
+	if (!r) /* the calling thread's own */
 		r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(setpriority), 2,
 				     SCMP_A0(SCMP_CMP_EQ, PRIO_PROCESS, 0),
 				     SCMP_A1(SCMP_CMP_EQ, 0, 0));

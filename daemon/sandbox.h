@@ -12,9 +12,12 @@
 /* No core files (they would hold guest memory), no rights for files made. */
 bool sandbox_limits(struct problem *problem);
 
-/* Becomes user (NULL: stays), gives up all capabilities for good. To be called
- * while there is one thread. */
-bool sandbox_drop_privileges(const char *user, struct problem *problem);
+/* Becomes user (NULL: stays), gives up all capabilities for good, with keep_nice all but
+ * CAP_SYS_NICE. To be called while there is one thread. */
+bool sandbox_drop_privileges(const char *user, bool keep_nice, struct problem *problem);
+/* The calling thread gives up that one too. One made before keeps it; behind the filter
+ * that lets it change its own nice value. */
+bool sandbox_drop_nice(struct problem *problem);
 
 /* What some endpoints need beyond the list, or'ed. */
 enum sandbox_needs {

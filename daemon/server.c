@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/resource.h>
 
+#include "sandbox.h"
 #include "server.h"
 
 /* Of the IOMMU's thread while it has requests. A virtual CPU spins for each reply with
@@ -136,36 +137,32 @@ bool server_listen(struct server *server, struct problem *problem)
 	return true;
 }
 
-/* Whether this process may go there and back, also once its capabilities are gone. */
-static bool may_raise(int ordinary)
+/* Whether a thread without capabilities may set that nice value, now or from here on. */
+static bool limit_allows(void)
 {
 	struct rlimit limit = {IOMMU_NICE_LIMIT, IOMMU_NICE_LIMIT};
 
-	/* If that is refused, the limit may be as high already. */
+	/* If that is refused, it may be as high already. */
 	setrlimit(RLIMIT_NICE, &limit);
-	if (getrlimit(RLIMIT_NICE, &limit) || limit.rlim_cur < IOMMU_NICE_LIMIT) {
-		errno = EPERM;
-		return false;
-	}
-	if (setpriority(PRIO_PROCESS, 0, IOMMU_NICE))
-		return false;
-	return !setpriority(PRIO_PROCESS, 0, ordinary);
+	return !getrlimit(RLIMIT_NICE, &limit) && limit.rlim_cur >= IOMMU_NICE_LIMIT;
 }
 
 void server_raise(struct server *server)
 {
-	int ordinary = getpriority(PRIO_PROCESS, 0);
-
-	if (!server->settings->priority || ordinary <= IOMMU_NICE)
+	server->nice = getpriority(PRIO_PROCESS, 0);
+	if (!server->settings->priority || server->nice <= IOMMU_NICE)
 		return;
-	if (!may_raise(ordinary))
+	if (setpriority(PRIO_PROCESS, 0, IOMMU_NICE)) {
 		log_write(server->host.log, VIOMMU_LOG_DEBUG,
 			  "the IOMMU's thread has ordinary priority: nice %d: %s",
 			  IOMMU_NICE, strerror(errno));
-	else if (server->loops_nr && !server->shared)
-		loop_set_nice(server->iommu_loop, IOMMU_NICE, IOMMU_NICE);
-	else /* A disk at that priority would cut the guest's batches short. */
-		loop_set_nice(server->iommu_loop, ordinary, IOMMU_NICE);
+		return;
+	}
+	/* A disk at that priority would cut the guest's batches short. */
+	if (server->shared || !server->loops_nr) {
+		loop_set_nice(server->iommu_loop, server->nice, IOMMU_NICE);
+		server->keep_nice = !limit_allows();
+	}
 }
 
 bool server_start(struct server *server, struct problem *problem)
@@ -173,6 +170,10 @@ bool server_start(struct server *server, struct problem *problem)
 	unsigned i;
 	int r = loop_start(server->iommu_loop);
 
+	/* It has inherited the priority, and the right to it; nobody else is to. */
+	setpriority(PRIO_PROCESS, 0, server->nice);
+	if (server->keep_nice && !sandbox_drop_nice(problem))
+		return false;
 	for (i = 0; !r && i < server->loops_nr; i++)
 		r = loop_start(server->loops[i]);
 	if (r)

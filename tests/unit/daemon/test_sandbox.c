@@ -65,6 +65,23 @@ static void lives(int (*try)(void))
 	assert_int_equal(WEXITSTATUS(status), 0);
 }
 
+static int try_others_nice(void)
+{
+	return setpriority(PRIO_PROCESS, 1, 0);
+}
+
+static int try_own_nice(void)
+{
+	return setpriority(PRIO_PROCESS, 0, getpriority(PRIO_PROCESS, 0));
+}
+
+static int try_schedule(void)
+{
+	uint32_t attr[12] = {sizeof(attr)};
+
+	return (int)syscall(SYS_sched_setattr, 1, attr, 0);
+}
+
 static int try_execve(void)
 {
 	char *argv[] = {"/bin/true", NULL};
@@ -137,6 +154,8 @@ static void forbidden(void **state)
 {
 	(void)state;
 	dies(try_execve);
+	dies(try_others_nice);
+	dies(try_schedule);
 	dies(try_packet);
 	dies(try_tap);
 	dies(try_code);
@@ -171,6 +190,7 @@ static int use_sockets(void)
 static void allowed(void **state)
 {
 	(void)state;
+	lives(try_own_nice);
 	lives(open_file);
 	lives(use_memory);
 	lives(use_sockets);
@@ -238,7 +258,7 @@ static int drop_to_nobody(void)
 {
 	struct problem problem;
 
-	if (!sandbox_drop_privileges("nobody", &problem))
+	if (!sandbox_drop_privileges("nobody", false, &problem))
 		return 1;
 	if (!getuid() || !geteuid() || !getgid() || !getegid())
 		return 2;
@@ -252,10 +272,33 @@ static int drop_in_place(void)
 {
 	struct problem problem;
 
-	if (!sandbox_drop_privileges(NULL, &problem))
+	if (!sandbox_drop_privileges(NULL, false, &problem))
 		return 1;
 	capng_get_caps_process();
 	return capng_have_capabilities(CAPNG_SELECT_CAPS) != CAPNG_NONE ? 2 : 0;
+}
+
+/* One capability is left, for this thread's own nice value, and goes when told to. */
+static int keep_nice(void)
+{
+	struct problem problem;
+
+	if (!sandbox_drop_privileges("nobody", true, &problem))
+		return 1;
+	if (!getuid())
+		return 2;
+	capng_get_caps_process();
+	if (!capng_have_capability(CAPNG_EFFECTIVE, CAP_SYS_NICE) ||
+	    capng_have_capability(CAPNG_PERMITTED, CAP_SETUID) || !setuid(0))
+		return 3;
+	if (setpriority(PRIO_PROCESS, 0, 5) || setpriority(PRIO_PROCESS, 0, -15))
+		return 4;
+	if (!sandbox_drop_nice(&problem))
+		return 5;
+	capng_get_caps_process();
+	if (capng_have_capabilities(CAPNG_SELECT_CAPS) != CAPNG_NONE)
+		return 6;
+	return setpriority(PRIO_PROCESS, 0, -16) ? 0 : 7;
 }
 
 static int limits(void)
@@ -287,14 +330,17 @@ static void privileges(void **state)
 	(void)state;
 	assert_int_equal(in_child(drop_in_place), 0);
 	assert_int_equal(in_child(limits), 0);
-	assert_false(sandbox_drop_privileges("no-such-user-here", &problem));
+	assert_false(sandbox_drop_privileges("no-such-user-here", false, &problem));
 	assert_non_null(strstr(problem.text, "--user no-such-user-here"));
 	if (geteuid()) {
-		assert_false(sandbox_drop_privileges("root", &problem));
+		assert_false(sandbox_drop_privileges("root", false, &problem));
 		assert_non_null(strstr(problem.text, "only root"));
 		return;
 	}
 	assert_int_equal(in_child(drop_to_nobody), 0);
+	capng_get_caps_process();
+	if (capng_have_capability(CAPNG_PERMITTED, CAP_SYS_NICE))
+		assert_int_equal(in_child(keep_nice), 0);
 }
 
 int main(void)
