@@ -25,6 +25,9 @@ ENV = dict(os.environ, ASAN_OPTIONS="detect_leaks=0", TERM="xterm", XDG_RUNTIME_
 ENV.pop("VIOMMU_CONTROL", None)
 ENDS = 0x1b
 
+# nohup ignores it, for us and for what we start.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
 
 def check(name, good, detail=""):
     global failed

@@ -20,6 +20,9 @@ failed = 0
 ENTER, LEAVE = b"\x1b[?1049h", b"\x1b[?1049l"
 ENV = dict(os.environ, ASAN_OPTIONS="detect_leaks=0", TERM="xterm")
 
+# nohup ignores it, for us and for what we start.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
 
 def check(name, good, detail=""):
     global failed
