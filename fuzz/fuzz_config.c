@@ -28,7 +28,8 @@ static void check(const struct settings *s)
 {
 	const struct iommu_settings *iommu = &s->iommu;
 
-	FUZZ_CHECK(s->threads <= DAEMON_THREADS_MAX && s->socket_mode <= 0777);
+	FUZZ_CHECK((s->threads <= DAEMON_THREADS_MAX || s->threads == SETTINGS_AUTO) &&
+		   s->socket_mode <= 0777);
 	FUZZ_CHECK(s->poll.max_us <= DAEMON_POLL_US_MAX);
 	FUZZ_CHECK(!iommu->granule || !(iommu->granule & (iommu->granule - 1)));
 	FUZZ_CHECK(iommu->granule <= 64 << 10 && iommu->input_bits <= 64);
