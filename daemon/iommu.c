@@ -147,10 +147,17 @@ static void notify(void *opaque, unsigned queue)
 	iommu->kicked |= 1u << queue;
 }
 
+static bool is_mastered(const struct iommu *iommu)
+{
+	return viommu_pci_bus_master(viommu_virtio_pci_function(iommu->virtio));
+}
+
 static void driver_ok(void *opaque)
 {
 	struct iommu *iommu = opaque;
 
+	iommu->driver_ok = true;
+	iommu->mastered = is_mastered(iommu);
 	log_write(iommu->function.host->log, VIOMMU_LOG_INFO,
 		  "%s: the guest's driver is up", iommu->function.name);
 }
@@ -159,6 +166,7 @@ static void device_reset(void *opaque)
 {
 	struct iommu *iommu = opaque;
 
+	iommu->driver_ok = iommu->left = false;
 	viommu_device_reset(iommu->device);
 }
 
@@ -186,6 +194,33 @@ static void system_reset(void *opaque, bool gone)
 }
 
 static const struct function_ops function_ops = {.reset = system_reset};
+
+/* ---- bus mastering ---- */
+
+/*
+ * A driver that takes bus mastering away has left, and its rings' memory may be
+ * somebody else's: they are not touched before the device is reset. Linux before
+ * 6.15 does no more than that before it starts another kernel (kexec), and that
+ * one masters the bus first and resets the device then. What was mapped stays
+ * until then: devices may be at work there.
+ */
+static void leave(struct iommu *iommu)
+{
+	iommu->left = true;
+	for (unsigned i = 0; i < VIOMMU_QUEUES_NR; i++)
+		queue_disable(iommu, i);
+}
+
+/* Whether the driver's memory may be touched; looks whether it has left. */
+static bool may_run(struct iommu *iommu)
+{
+	bool master = is_mastered(iommu);
+
+	if (iommu->driver_ok && iommu->mastered && !master && !iommu->left)
+		leave(iommu);
+	iommu->mastered = master;
+	return master && !iommu->left;
+}
 
 /* ---- work ---- */
 
@@ -244,7 +279,7 @@ static unsigned work(void *opaque, unsigned budget)
 	bool ran = false;
 
 	reset_ports(iommu);
-	if (!iommu->enabled[VIOMMU_QUEUE_REQUEST])
+	if (!may_run(iommu) || !iommu->enabled[VIOMMU_QUEUE_REQUEST])
 		return 0;
 	viommu_dma_begin(iommu->dma);
 	viommu_virtq_begin(vq);
@@ -267,7 +302,7 @@ static bool arm(void *opaque)
 	struct viommu_virtq *vq = &iommu->queue[VIOMMU_QUEUE_REQUEST];
 	bool found = false;
 
-	if (!iommu->enabled[VIOMMU_QUEUE_REQUEST])
+	if (!may_run(iommu) || !iommu->enabled[VIOMMU_QUEUE_REQUEST])
 		return false;
 	viommu_dma_begin(iommu->dma);
 	viommu_virtq_begin(vq);

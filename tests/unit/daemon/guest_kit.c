@@ -148,6 +148,7 @@ long long viommud_number(struct viommud *d, const char *request, const char *pat
 #define EVENT_RINGS 0x3000u /* the event queue's are so much further on */
 #define REQUEST_AT  0x10000u
 #define TAIL_AT	    0x11000u
+#define EVENT_AT    0x12000u
 
 /* Offsets in the common configuration (VIRTIO 1.4, "Common configuration
  * structure layout"). */
@@ -205,14 +206,22 @@ static void set_queue(struct guest *g, unsigned queue, uint64_t at)
 	put(g, COMMON_Q_ENABLE, 1, 2);
 }
 
-static void drive_iommu(struct guest *g)
+static void set_bus_master(struct vfu_client *c, bool on)
 {
-	uint16_t command = 6; /* memory and bus master */
+	uint16_t command = on ? 6 : 2; /* memory, and bus master */
 
-	assert_true(vfu_client_write(&g->iommu, CONFIG, 4, &command, 2) >= 0);
-	assert_true(vfu_client_write(&g->dma, CONFIG, 4, &command, 2) >= 0);
-	find_structures(g);
+	assert_true(vfu_client_write(c, CONFIG, 4, &command, 2) >= 0);
+}
+
+void guest_bus_master(struct guest *g, bool on)
+{
+	set_bus_master(&g->iommu, on);
+}
+
+void guest_drive(struct guest *g)
+{
 	put(g, COMMON_STATUS, 0, 1);
+	memset(g->ram, 0, REQUEST_AT);
 	put(g, COMMON_STATUS, 1, 1);
 	put(g, COMMON_STATUS, 3, 1);
 	put(g, COMMON_GF_SELECT, 0, 4);
@@ -223,7 +232,7 @@ static void drive_iommu(struct guest *g)
 	set_queue(g, 0, 0);
 	set_queue(g, 1, EVENT_RINGS);
 	put(g, COMMON_STATUS, 0xf, 1);
-	g->avail = 0;
+	g->avail = g->event_avail = 0;
 }
 
 static void join(struct guest *g, struct vfu_client *c, const char *dir, const char *name)
@@ -248,7 +257,10 @@ void guest_start(struct guest *g, const struct viommud *d)
 	assert_ptr_not_equal(g->ram, MAP_FAILED);
 	join(g, &g->iommu, d->dir, "iommu");
 	join(g, &g->dma, d->dir, "dma");
-	drive_iommu(g);
+	find_structures(g);
+	guest_bus_master(g, true);
+	set_bus_master(&g->dma, true);
+	guest_drive(g);
 }
 
 void guest_kill(struct guest *g)
@@ -259,10 +271,10 @@ void guest_kill(struct guest *g)
 	close(g->memfd);
 }
 
-static void put_desc(struct guest *g, unsigned i, uint64_t addr, uint32_t len,
-		     uint16_t flags, uint16_t next)
+static void put_desc(struct guest *g, uint64_t rings, unsigned i, uint64_t addr,
+		     uint32_t len, uint16_t flags, uint16_t next)
 {
-	uint8_t *desc = g->ram + DESC + 16 * i;
+	uint8_t *desc = g->ram + rings + DESC + 16 * i;
 
 	memcpy(desc, &addr, 8);
 	memcpy(desc + 8, &len, 4);
@@ -270,29 +282,58 @@ static void put_desc(struct guest *g, unsigned i, uint64_t addr, uint32_t len,
 	memcpy(desc + 14, &next, 2);
 }
 
-static uint16_t used_index(struct guest *g)
+/* Makes the chain that begins at the descriptor available. */
+static void offer(struct guest *g, uint64_t rings, uint16_t head, uint16_t *avail)
 {
-	return __atomic_load_n((uint16_t *)(g->ram + USED + 2), __ATOMIC_ACQUIRE);
+	memcpy(g->ram + rings + AVAIL + 4 + 2 * (*avail % QUEUE_LEN), &head, 2);
+	++*avail;
+	__atomic_store_n((uint16_t *)(g->ram + rings + AVAIL + 2), *avail,
+			 __ATOMIC_SEQ_CST);
+}
+
+static uint16_t used_index(struct guest *g, uint64_t rings)
+{
+	return __atomic_load_n((uint16_t *)(g->ram + rings + USED + 2), __ATOMIC_ACQUIRE);
+}
+
+unsigned guest_used(struct guest *g)
+{
+	return used_index(g, 0) + used_index(g, EVENT_RINGS);
+}
+
+void guest_send(struct guest *g, const void *in, uint32_t len)
+{
+	uint16_t kick = 0;
+
+	memcpy(g->ram + REQUEST_AT, in, len);
+	memset(g->ram + TAIL_AT, 0xff, 4);
+	put_desc(g, 0, 0, REQUEST_AT, len, 1, 1);
+	put_desc(g, 0, 1, TAIL_AT, 4, 2, 0);
+	offer(g, 0, 0, &g->avail);
+	/* Unless the device watches the ring: VIRTQ_USED_F_NO_NOTIFY. */
+	if (!(__atomic_load_n((uint16_t *)(g->ram + USED), __ATOMIC_SEQ_CST) & 1))
+		vfu_client_write_posted(&g->iommu, BAR0, g->notify, &kick, 2);
+}
+
+int guest_answer(struct guest *g)
+{
+	unsigned tries = 10000;
+
+	while (used_index(g, 0) != g->avail && tries--)
+		usleep(1000);
+	return used_index(g, 0) == g->avail ? g->ram[TAIL_AT] : -1;
 }
 
 int guest_request(struct guest *g, const void *in, uint32_t len)
 {
-	uint16_t head = 0, kick = 0;
-	unsigned tries = 10000;
+	guest_send(g, in, len);
+	return guest_answer(g);
+}
 
-	memcpy(g->ram + REQUEST_AT, in, len);
-	memset(g->ram + TAIL_AT, 0xff, 4);
-	put_desc(g, 0, REQUEST_AT, len, 1, 1);
-	put_desc(g, 1, TAIL_AT, 4, 2, 0);
-	memcpy(g->ram + AVAIL + 4 + 2 * (g->avail % QUEUE_LEN), &head, 2);
-	g->avail++;
-	__atomic_store_n((uint16_t *)(g->ram + AVAIL + 2), g->avail, __ATOMIC_SEQ_CST);
-	/* Unless the device watches the ring: VIRTQ_USED_F_NO_NOTIFY. */
-	if (!(__atomic_load_n((uint16_t *)(g->ram + USED), __ATOMIC_SEQ_CST) & 1))
-		vfu_client_write_posted(&g->iommu, BAR0, g->notify, &kick, 2);
-	while (used_index(g) != g->avail && tries--)
-		usleep(1000);
-	return used_index(g) == g->avail ? g->ram[TAIL_AT] : -1;
+void guest_post_event(struct guest *g)
+{
+	put_desc(g, EVENT_RINGS, 0, EVENT_AT, sizeof(struct virtio_iommu_fault), 2, 0);
+	offer(g, EVENT_RINGS, 0, &g->event_avail);
 }
 
 int guest_attach(struct guest *g, uint32_t domain, uint32_t ep)

@@ -36,21 +36,33 @@ struct guest {
 	uint8_t *ram;
 	struct vfu_client iommu, dma;
 	uint32_t common, notify, device; /* offsets in the IOMMU's BAR 0 */
-	uint16_t avail;			 /* next index of the request queue */
+	uint16_t avail, event_avail;	 /* next indices of the queues */
 };
 
 /* Connects to d's iommu.sock and dma.sock, brings the IOMMU's driver up. */
 void guest_start(struct guest *g, const struct viommud *d);
+/* Of the IOMMU. */
+void guest_bus_master(struct guest *g, bool on);
+/* Resets the IOMMU and brings its driver up, with empty rings. */
+void guest_drive(struct guest *g);
 /* As a killed VMM: the sockets close without a word. */
 void guest_kill(struct guest *g);
 
 /* One request of the IOMMU; its status, or -1: no answer in 10 s. in: the part
  * before the tail. */
 int guest_request(struct guest *g, const void *in, uint32_t len);
+/* Its two halves. */
+void guest_send(struct guest *g, const void *in, uint32_t len);
+int guest_answer(struct guest *g);
 int guest_attach(struct guest *g, uint32_t domain, uint32_t ep);
 int guest_map(struct guest *g, uint32_t domain, uint64_t first, uint64_t last,
 	      uint64_t gpa, uint32_t flags);
 int guest_unmap(struct guest *g, uint32_t domain, uint64_t first, uint64_t last);
+
+/* A buffer for one fault event. */
+void guest_post_event(struct guest *g);
+/* The chains that the IOMMU has given back since the driver is up. */
+unsigned guest_used(struct guest *g);
 
 /* dmatest fills guest memory; 0, or its error (positive errno). */
 int guest_fill(struct guest *g, uint64_t iova, uint64_t len, uint8_t pattern);

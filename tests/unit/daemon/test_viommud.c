@@ -165,6 +165,86 @@ static void next_vm(void **state)
 	end_well(&d, SIGTERM);
 }
 
+/* Everything that was the IOMMU driver's. */
+#define DRIVER_LEN 0x20000u
+
+static const struct virtio_iommu_req_attach detach_it = {
+	.head.type = VIRTIO_IOMMU_T_DETACH, .domain = 1, .endpoint = 0x28};
+
+/* Long enough for a turn that should not do anything. */
+static void let_it_turn(struct guest *g)
+{
+	uint32_t word;
+
+	for (unsigned i = 0; i < 20; i++) {
+		assert_true(vfu_client_read(&g->iommu, VFU_REGION_CONFIG, 0, &word, 4) >=
+			    0);
+		usleep(2000);
+	}
+}
+
+/* A driver that takes bus mastering away has left: nothing of its rings is looked at
+ * or written, also when the next one masters the bus, until that one resets the
+ * device. What it mapped stays, and so does what it did not. */
+static void a_driver_without_bus_mastering_is_gone(void **state)
+{
+	static uint8_t before[DRIVER_LEN];
+	struct viommud d;
+	struct guest g;
+	unsigned used;
+
+	(void)state;
+	viommud_start(&d, program, usual);
+	guest_start(&g, &d);
+	use(&g);
+	used = guest_used(&g);
+	guest_bus_master(&g, false);
+	let_it_turn(&g);
+	guest_post_event(&g);
+	guest_send(&g, &detach_it, sizeof(detach_it));
+	memcpy(before, g.ram, sizeof(before));
+	for (unsigned on = 0; on < 2; on++) {
+		assert_int_equal(guest_fill(&g, 0x100000, 4096, 0x77), 0);
+		assert_int_equal(guest_fill(&g, 0x200000, 16, 0x5b), EFAULT);
+		let_it_turn(&g);
+		assert_int_equal(guest_used(&g), used);
+		assert_memory_equal(g.ram, before, sizeof(before));
+		guest_bus_master(&g, true);
+	}
+	guest_drive(&g);
+	use(&g);
+	assert_int_equal(guest_request(&g, &detach_it, sizeof(detach_it)),
+			 VIRTIO_IOMMU_S_OK);
+	guest_kill(&g);
+	end_well(&d, SIGTERM);
+}
+
+/* Nothing happens before, whatever the bus was on the way there. */
+static void a_driver_masters_the_bus_late(void **state)
+{
+	static uint8_t before[DRIVER_LEN];
+	struct viommud d;
+	struct guest g;
+
+	(void)state;
+	viommud_start(&d, program, usual);
+	guest_start(&g, &d);
+	use(&g);
+	guest_bus_master(&g, false);
+	guest_drive(&g);
+	let_it_turn(&g);
+	guest_send(&g, &detach_it, sizeof(detach_it));
+	memcpy(before, g.ram, sizeof(before));
+	let_it_turn(&g);
+	assert_int_equal(guest_used(&g), 0);
+	assert_memory_equal(g.ram, before, sizeof(before));
+	guest_bus_master(&g, true);
+	assert_int_equal(guest_answer(&g), VIRTIO_IOMMU_S_INVAL);
+	use(&g);
+	guest_kill(&g);
+	end_well(&d, SIGTERM);
+}
+
 static void many_requests(void **state)
 {
 	struct viommud d;
@@ -683,6 +763,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(guards_memory),
 		cmocka_unit_test(rings_as_asked),
 		cmocka_unit_test(next_vm),
+		cmocka_unit_test(a_driver_without_bus_mastering_is_gone),
+		cmocka_unit_test(a_driver_masters_the_bus_late),
 		cmocka_unit_test(many_requests),
 		cmocka_unit_test(control),
 		cmocka_unit_test(files_are_passed),
