@@ -60,7 +60,8 @@ struct viommu_pci_irq_ops {
 	/* Address, data or mask of a vector changed. May be NULL. */
 	void (*msix_changed)(void *opaque, unsigned vector);
 	/* The transport keeps the MSI-X table itself (a vfio-user client does):
-	 * masks of the table in the BAR are ignored, nothing becomes pending. */
+	 * masks of the table in the BAR are ignored, and nothing becomes pending
+	 * but what waits for bus mastering. */
 	bool keeps_msix_table;
 };
 
@@ -127,8 +128,9 @@ VIOMMU_API void viommu_pci_set_irq_ops(struct viommu_pci *pci,
 				       void *opaque);
 /* Whether the guest has switched MSI-X on (else: INTx). */
 VIOMMU_API bool viommu_pci_msix_enabled(const struct viommu_pci *pci);
-/* A masked vector becomes pending and is delivered when it is unmasked. With
- * MSI-X off, or no such vector, nothing happens. */
+/* A vector that is masked, or any without bus mastering (a message is a write to
+ * memory), becomes pending and is delivered when that ends. With MSI-X off, or no
+ * such vector, nothing happens. */
 VIOMMU_API void viommu_pci_raise_msix(struct viommu_pci *pci, unsigned vector);
 /* The level of the function's interrupt; shows in the status register, and on
  * the pin unless INTx is disabled or MSI-X is on. Ignored without a pin. */

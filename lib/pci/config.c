@@ -207,6 +207,8 @@ static void command_written(struct viommu_pci *pci, uint16_t old)
 	uint16_t now = pci_get16(&pci->config[PCI_COMMAND]);
 
 	pci_update_intx(pci);
+	if ((now ^ old) & PCI_COMMAND_MASTER)
+		msix_master_changed(pci);
 	if (now != old && pci->ops.command_changed)
 		pci->ops.command_changed(pci->opaque, now);
 }

@@ -95,11 +95,18 @@ static bool is_masked(const struct viommu_pci *pci, unsigned vector)
 	       pci->msix[vector].control & ENTRY_MASKED;
 }
 
+/* A message is a write to memory: not without bus mastering. */
+static bool may_send(const struct viommu_pci *pci, unsigned vector)
+{
+	return viommu_pci_bus_master(pci) &&
+	       (pci->irq.keeps_msix_table || !is_masked(pci, vector));
+}
+
 void viommu_pci_raise_msix(struct viommu_pci *pci, unsigned vector)
 {
 	if (vector >= pci->cfg.msix_nr || !viommu_pci_msix_enabled(pci))
 		return;
-	if (!pci->irq.keeps_msix_table && is_masked(pci, vector)) {
+	if (!may_send(pci, vector)) {
 		set_pending(pci, vector, true);
 		return;
 	}
@@ -107,11 +114,11 @@ void viommu_pci_raise_msix(struct viommu_pci *pci, unsigned vector)
 		pci->irq.msix(pci->irq_opaque, vector);
 }
 
-/* Called whenever a mask may have gone; without effect otherwise. */
+/* Called whenever what held it back may have gone; without effect otherwise. */
 static void deliver_pending(struct viommu_pci *pci, unsigned vector)
 {
 	if (!is_pending(pci, vector) || !viommu_pci_msix_enabled(pci) ||
-	    is_masked(pci, vector))
+	    !may_send(pci, vector))
 		return;
 	set_pending(pci, vector, false);
 	if (pci->irq.msix)
@@ -132,6 +139,12 @@ void msix_control_changed(struct viommu_pci *pci)
 		tell_changed(pci, i);
 		deliver_pending(pci, i);
 	}
+}
+
+void msix_master_changed(struct viommu_pci *pci)
+{
+	for (unsigned i = 0; i < pci->cfg.msix_nr; i++)
+		deliver_pending(pci, i);
 }
 
 int viommu_pci_msix_get(const struct viommu_pci *pci, unsigned vector,

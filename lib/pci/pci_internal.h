@@ -106,6 +106,8 @@ int msix_check(const struct viommu_pci_config *cfg);
 void msix_reset(struct viommu_pci *pci);
 /* The control word changed: the pin, and what became deliverable, follow. */
 void msix_control_changed(struct viommu_pci *pci);
+/* Bus mastering changed. */
+void msix_master_changed(struct viommu_pci *pci);
 /* Whether an aligned access of up to 8 bytes lies in the table or the PBA. */
 bool msix_owns(const struct viommu_pci *pci, unsigned bar, uint64_t offset);
 uint64_t msix_read(const struct viommu_pci *pci, uint64_t offset, unsigned len);

@@ -487,12 +487,18 @@ static void test_msix_table(void **state)
 	assert_int_equal(f->accesses, 2);
 }
 
+static void bus_master(struct fixture *f, bool on)
+{
+	cfg_write(f, 4, 2, on ? 4 : 0);
+}
+
 static void test_msix_delivery(void **state)
 {
 	struct fixture *f = *state;
 	unsigned at = find_cap(f, 0x11);
 	struct viommu_pci_msix_entry e;
 
+	bus_master(f, true);
 	viommu_pci_raise_msix(f->pci, 2); /* off: nothing, not even pending */
 	assert_int_equal(table_read(f, 2048, 8), 0);
 	cfg_write(f, at + 2, 2, 0x8000);
@@ -524,6 +530,39 @@ static void test_msix_delivery(void **state)
 	assert_int_equal(table_read(f, 0x2c, 4), 1);
 }
 
+/* A message is a write to memory (PCI 3.0, 6.2.2): it waits for bus mastering, with
+ * the vector's own mask or without. The pin is not concerned. */
+static void test_msix_waits_for_bus_mastering(void **state)
+{
+	struct fixture *f = *state;
+	unsigned at = find_cap(f, 0x11);
+
+	viommu_pci_set_intx(f->pci, true);
+	assert_int_equal(f->asserts, 1);
+	cfg_write(f, at + 2, 2, 0x8000);
+	table_write(f, 0x2c, 4, 0); /* vector 2; the others stay masked */
+	viommu_pci_raise_msix(f->pci, 2);
+	viommu_pci_raise_msix(f->pci, 2);
+	viommu_pci_raise_msix(f->pci, 7);
+	assert_int_equal(f->msix[2], 0);
+	assert_int_equal(table_read(f, 2048, 8), 0x84);
+	cfg_write(f, at + 2, 2, 0xc000); /* no mask's going delivers it */
+	cfg_write(f, at + 2, 2, 0x8000);
+	table_write(f, 0x7c, 4, 0);
+	cfg_write(f, 4, 2, 2); /* nor another bit of the command register */
+	assert_int_equal(table_read(f, 2048, 8), 0x84);
+	table_write(f, 0x7c, 4, 1);
+	bus_master(f, true);
+	assert_int_equal(f->msix[2], 1);
+	assert_int_equal(table_read(f, 2048, 8), 0x80);
+	table_write(f, 0x7c, 4, 0);
+	assert_int_equal(f->msix[7], 1);
+	bus_master(f, false);
+	bus_master(f, true);
+	assert_int_equal(f->msix[2], 1);
+	assert_int_equal(f->msix[7], 1);
+}
+
 static void test_msix_takes_the_pin(void **state)
 {
 	struct fixture *f = *state;
@@ -543,11 +582,19 @@ static void test_transport_keeps_table(void **state)
 
 	kept.keeps_msix_table = true;
 	viommu_pci_set_irq_ops(f->pci, &kept, f);
+	bus_master(f, true);
 	viommu_pci_raise_msix(f->pci, 3);
 	assert_int_equal(f->msix[3], 0); /* MSI-X is off */
 	cfg_write(f, find_cap(f, 0x11) + 2, 2, 0xc000);
 	viommu_pci_raise_msix(f->pci, 3);
 	assert_int_equal(f->msix[3], 1); /* masks are the transport's business */
+	assert_int_equal(table_read(f, 2048, 8), 0);
+	/* Bus mastering is the function's. */
+	bus_master(f, false);
+	viommu_pci_raise_msix(f->pci, 3);
+	assert_int_equal(f->msix[3], 1);
+	bus_master(f, true);
+	assert_int_equal(f->msix[3], 2);
 	assert_int_equal(table_read(f, 2048, 8), 0);
 }
 
@@ -655,6 +702,7 @@ int main(void)
 		CASE(test_msix_capability),
 		CASE(test_msix_table),
 		CASE(test_msix_delivery),
+		CASE(test_msix_waits_for_bus_mastering),
 		CASE(test_msix_takes_the_pin),
 		CASE(test_transport_keeps_table),
 		CASE(test_create_checks),

@@ -320,6 +320,7 @@ static void bring_up(struct fixture *f, uint64_t value)
 
 static void enable_msix(struct fixture *f)
 {
+	cfg_write(f, 4, 2, 4); /* bus master: a message is a write */
 	for (unsigned at = cfg_read(f, 0x34, 1); at; at = cfg_read(f, at + 1, 1))
 		if (cfg_read(f, at, 1) == 0x11)
 			cfg_write(f, at + 2, 2, 0x8000);

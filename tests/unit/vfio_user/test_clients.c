@@ -438,6 +438,7 @@ static void test_cloud_hypervisor(void **state)
 			 0);
 	msix = find_cap(g, 0x11);
 	wr(g, CONFIG, msix + 2, 2, 0x8000 | QUEUES);
+	wr(g, CONFIG, 4, 2, 6);
 	drive(g);
 	check_interrupts(g, efd);
 	check_memory(g->f, ram);

@@ -41,8 +41,9 @@ static int set(struct fixture *f, uint32_t index, uint32_t flags, uint32_t start
 static void enable_msix(struct fixture *f)
 {
 	uint8_t at, id;
-	uint16_t on = 0x8000;
+	uint16_t on = 0x8000, master = 4;
 
+	assert_int_equal(vfu_client_write(&f->c, VFU_REGION_CONFIG, 4, &master, 2), 0);
 	assert_int_equal(vfu_client_read(&f->c, VFU_REGION_CONFIG, 0x34, &at, 1), 0);
 	for (;;) {
 		assert_int_equal(vfu_client_read(&f->c, VFU_REGION_CONFIG, at, &id, 1),
