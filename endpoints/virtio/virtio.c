@@ -94,7 +94,7 @@ void virtio_disable(struct virtio_dev *dev, unsigned index)
 /* Nothing is due any more. */
 static void stop(struct virtio_dev *dev)
 {
-	dev->driver_ok = dev->broken = dev->config_due = false;
+	dev->driver_ok = dev->broken = false;
 	dev->tries = 0;
 	dev->retry_ms = 0;
 }
@@ -115,19 +115,15 @@ static void leave(struct virtio_dev *dev)
 void virtio_master_changed(struct virtio_dev *dev, bool master)
 {
 	dev->mastered = master;
-	if (!dev->driver_ok)
-		return;
-	if (!master)
+	if (dev->driver_ok && !master)
 		leave(dev);
-	else if (dev->config_due)
-		virtio_config_changed(dev);
 }
 
-/* An interrupt is a write to memory. */
+/* Who has left is not to hear of it when the next one masters the bus. */
 void virtio_config_changed(struct virtio_dev *dev)
 {
-	dev->config_due = dev->left || (dev->driver_ok && !virtio_may_run(dev));
-	if (!dev->config_due)
+	virtio_look(dev);
+	if (!dev->left)
 		viommu_virtio_pci_config_irq(dev->vp);
 }
 

@@ -97,10 +97,9 @@ struct virtio_dev {
 	/* Negotiated; reset clears them. */
 	uint64_t features;
 	bool driver_ok;
-	bool broken;	 /* DEVICE_NEEDS_RESET is due */
-	bool mastered;	 /* the bus, when last looked at */
-	bool left;	 /* the driver took bus mastering away: until a reset */
-	bool config_due; /* a configuration interrupt that waits for bus mastering */
+	bool broken;   /* DEVICE_NEEDS_RESET is due */
+	bool mastered; /* the bus, when last looked at */
+	bool left;     /* the driver took bus mastering away: until a reset */
 
 	unsigned tries;	   /* retries since all rings were in reach */
 	uint64_t retry_ms; /* CLOCK_MONOTONIC; 0: nothing to retry */
@@ -233,19 +232,24 @@ void virtio_disable(struct virtio_dev *dev, unsigned index);
 void virtio_master_changed(struct virtio_dev *dev, bool master);
 void virtio_retry_stalled(struct virtio_dev *dev);
 
-/* Begins each one: looks whether the driver has left, and lets stalled rings be
- * looked at again when it is time. */
-static inline void virtio_turn(struct virtio_dev *dev)
+/* Whether the driver has left. */
+static inline void virtio_look(struct virtio_dev *dev)
 {
 	bool master = viommu_pci_bus_master(dev->ep->function);
 
 	if (unlikely(master != dev->mastered))
 		virtio_master_changed(dev, master);
+}
+
+/* Begins each one, and lets stalled rings be looked at again when it is time. */
+static inline void virtio_turn(struct virtio_dev *dev)
+{
+	virtio_look(dev);
 	if (unlikely(dev->retry_ms))
 		virtio_retry_stalled(dev);
 }
 
-/* The configuration has changed: tells the driver, when it may be interrupted. */
+/* The configuration has changed: tells the driver, unless it has left. */
 void virtio_config_changed(struct virtio_dev *dev);
 
 /* The longest sleep, -1: no limit. */
