@@ -219,7 +219,7 @@ static bool may_run(struct iommu *iommu)
 	if (iommu->driver_ok && iommu->mastered && !master && !iommu->left)
 		leave(iommu);
 	iommu->mastered = master;
-	return master && !iommu->left;
+	return iommu->driver_ok && master && !iommu->left;
 }
 
 /* ---- work ---- */

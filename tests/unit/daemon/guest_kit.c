@@ -218,7 +218,7 @@ void guest_bus_master(struct guest *g, bool on)
 	set_bus_master(&g->iommu, on);
 }
 
-void guest_drive(struct guest *g)
+void guest_prepare(struct guest *g)
 {
 	put(g, COMMON_STATUS, 0, 1);
 	memset(g->ram, 0, REQUEST_AT);
@@ -231,8 +231,18 @@ void guest_drive(struct guest *g)
 	put(g, COMMON_STATUS, 0xb, 1);
 	set_queue(g, 0, 0);
 	set_queue(g, 1, EVENT_RINGS);
-	put(g, COMMON_STATUS, 0xf, 1);
 	g->avail = g->event_avail = 0;
+}
+
+void guest_drive(struct guest *g)
+{
+	guest_prepare(g);
+	guest_driver_ok(g);
+}
+
+void guest_driver_ok(struct guest *g)
+{
+	put(g, COMMON_STATUS, 0xf, 1);
 }
 
 static void join(struct guest *g, struct vfu_client *c, const char *dir, const char *name)

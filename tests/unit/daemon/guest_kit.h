@@ -45,6 +45,9 @@ void guest_start(struct guest *g, const struct viommud *d);
 void guest_bus_master(struct guest *g, bool on);
 /* Resets the IOMMU and brings its driver up, with empty rings. */
 void guest_drive(struct guest *g);
+/* Its two halves. */
+void guest_prepare(struct guest *g);
+void guest_driver_ok(struct guest *g);
 /* As a killed VMM: the sockets close without a word. */
 void guest_kill(struct guest *g);
 

@@ -245,6 +245,25 @@ static void a_driver_masters_the_bus_late(void **state)
 	end_well(&d, SIGTERM);
 }
 
+/* VIRTIO 1.4, "Device Status Field": the device MUST NOT consume buffers before. */
+static void nothing_is_taken_before_driver_ok(void **state)
+{
+	struct viommud d;
+	struct guest g;
+
+	(void)state;
+	viommud_start(&d, program, usual);
+	guest_start(&g, &d);
+	guest_prepare(&g);
+	guest_send(&g, &detach_it, sizeof(detach_it));
+	let_it_turn(&g);
+	assert_int_equal(guest_used(&g), 0);
+	guest_driver_ok(&g);
+	assert_int_equal(guest_answer(&g), VIRTIO_IOMMU_S_INVAL);
+	guest_kill(&g);
+	end_well(&d, SIGTERM);
+}
+
 static void many_requests(void **state)
 {
 	struct viommud d;
@@ -765,6 +784,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(next_vm),
 		cmocka_unit_test(a_driver_without_bus_mastering_is_gone),
 		cmocka_unit_test(a_driver_masters_the_bus_late),
+		cmocka_unit_test(nothing_is_taken_before_driver_ok),
 		cmocka_unit_test(many_requests),
 		cmocka_unit_test(control),
 		cmocka_unit_test(files_are_passed),
