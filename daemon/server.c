@@ -45,10 +45,9 @@ static bool make_loops(struct server *server, struct problem *problem)
 	unsigned threads = settings->threads, i;
 	int r;
 
-	if (threads == SETTINGS_AUTO) {
-		server->shared = few_cpus();
+	server->shared = !threads || (threads == SETTINGS_AUTO && few_cpus());
+	if (threads == SETTINGS_AUTO)
 		threads = 1; /* for those that must not share, if there are few */
-	}
 	r = loop_create("iommu", poll->automatic, poll->max_us, &server->iommu_loop);
 	poll = &settings->poll;
 	for (i = 0; !r && i < threads; i++) {
@@ -159,7 +158,7 @@ void server_raise(struct server *server)
 		return;
 	}
 	/* A disk at that priority would cut the guest's batches short. */
-	if (server->shared || !server->loops_nr) {
+	if (server->shared) {
 		loop_set_nice(server->iommu_loop, server->nice, IOMMU_NICE);
 		server->keep_nice = !limit_allows();
 	}

@@ -21,7 +21,7 @@ struct server {
 	unsigned loops_nr, next_loop;
 	int nice;	/* as we were started, from server_raise() on */
 	bool keep_nice; /* the IOMMU's thread needs CAP_SYS_NICE */
-	bool shared;	/* endpoints are on the IOMMU's thread unless they block */
+	bool shared; /* endpoints are on the IOMMU's thread: all, or unless they block */
 	struct iommu *iommu;
 	struct served *served[DAEMON_ENDPOINTS_MAX];
 	unsigned served_nr;
