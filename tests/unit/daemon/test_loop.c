@@ -3,12 +3,11 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/eventfd.h>
-#include <sys/resource.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "log.h"
 #include "loop.h"
+#include "nice_kit.h"
 #include "test.h"
 
 struct member {
@@ -330,19 +329,6 @@ static void call_too_late(void **state)
 	stop(loop, &m);
 }
 
-/* Whether a process like this one may lower its nice value again. */
-static bool may_go(int calm, int urgent)
-{
-	pid_t pid = fork();
-	int status;
-
-	if (!pid)
-		_exit(setpriority(PRIO_PROCESS, 0, calm) ||
-		      setpriority(PRIO_PROCESS, 0, urgent));
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	return WIFEXITED(status) && !WEXITSTATUS(status);
-}
-
 static void request(struct member *m)
 {
 	unsigned want = atomic_load(&m->done) + 1;
@@ -370,7 +356,7 @@ static void await_nice(struct member *m, int nice)
 static void urgent_and_calm(void **state)
 {
 	int calm = getpriority(PRIO_PROCESS, 0) + 5, urgent = calm - 4;
-	bool may = may_go(calm, urgent);
+	bool may = may_set_nice(calm, urgent);
 	struct loop *loop;
 	struct member m;
 

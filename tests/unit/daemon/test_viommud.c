@@ -14,6 +14,7 @@
 
 #include "guest_kit.h"
 #include "limits.h"
+#include "nice_kit.h"
 #include <viommu/proto.h>
 #include <viommu/virtio_pci.h>
 
@@ -50,6 +51,18 @@ static void end_well(struct viommud *d, int signal_nr)
 		fail_msg("%s: %s", d->dir, strerror(errno));
 }
 
+static void boot(struct viommud *d, struct guest *g, const char *const *options)
+{
+	viommud_start(d, program, options);
+	guest_start(g, d);
+}
+
+static void shut(struct viommud *d, struct guest *g)
+{
+	guest_kill(g);
+	end_well(d, SIGTERM);
+}
+
 /* Maps, does DMA, is refused where nothing is mapped. */
 static void use(struct guest *g)
 {
@@ -72,8 +85,7 @@ static void guards_memory(void **state)
 	json_t *reply, *fault;
 
 	(void)state;
-	viommud_start(&d, program, usual);
-	guest_start(&g, &d);
+	boot(&d, &g, usual);
 	/* Not attached to anything, and bypass is off. */
 	assert_int_equal(guest_fill(&g, 0x20000, 16, 1), EFAULT);
 	use(&g);
@@ -99,8 +111,7 @@ static void guards_memory(void **state)
 	assert_int_equal(guest_fill(&g, 0x100000, 16, 1), EFAULT);
 	assert_int_equal(
 		viommud_number(&d, "{\"command\":\"stat\"}", "result.iommu.mappings"), 0);
-	guest_kill(&g);
-	end_well(&d, SIGTERM);
+	shut(&d, &g);
 }
 
 /* The features that the IOMMU offers (VIRTIO 1.4, "Common configuration"). */
@@ -128,13 +139,11 @@ static void rings_as_asked(void **state)
 		struct viommud d;
 		struct guest g;
 
-		viommud_start(&d, program, i ? bare : usual);
-		guest_start(&g, &d);
+		boot(&d, &g, i ? bare : usual);
 		assert_int_equal(offered(&g) & (indirect | packed),
 				 i ? indirect : packed);
 		use(&g);
-		guest_kill(&g);
-		end_well(&d, SIGTERM);
+		shut(&d, &g);
 	}
 }
 
@@ -194,8 +203,7 @@ static void a_driver_without_bus_mastering_is_gone(void **state)
 	unsigned used;
 
 	(void)state;
-	viommud_start(&d, program, usual);
-	guest_start(&g, &d);
+	boot(&d, &g, usual);
 	use(&g);
 	used = guest_used(&g);
 	guest_bus_master(&g, false);
@@ -215,8 +223,7 @@ static void a_driver_without_bus_mastering_is_gone(void **state)
 	use(&g);
 	assert_int_equal(guest_request(&g, &detach_it, sizeof(detach_it)),
 			 VIRTIO_IOMMU_S_OK);
-	guest_kill(&g);
-	end_well(&d, SIGTERM);
+	shut(&d, &g);
 }
 
 /* Nothing happens before, whatever the bus was on the way there. */
@@ -227,8 +234,7 @@ static void a_driver_masters_the_bus_late(void **state)
 	struct guest g;
 
 	(void)state;
-	viommud_start(&d, program, usual);
-	guest_start(&g, &d);
+	boot(&d, &g, usual);
 	use(&g);
 	guest_bus_master(&g, false);
 	guest_drive(&g);
@@ -241,8 +247,7 @@ static void a_driver_masters_the_bus_late(void **state)
 	guest_bus_master(&g, true);
 	assert_int_equal(guest_answer(&g), VIRTIO_IOMMU_S_INVAL);
 	use(&g);
-	guest_kill(&g);
-	end_well(&d, SIGTERM);
+	shut(&d, &g);
 }
 
 /* VIRTIO 1.4, "Device Status Field": the device MUST NOT consume buffers before. */
@@ -252,16 +257,14 @@ static void nothing_is_taken_before_driver_ok(void **state)
 	struct guest g;
 
 	(void)state;
-	viommud_start(&d, program, usual);
-	guest_start(&g, &d);
+	boot(&d, &g, usual);
 	guest_prepare(&g);
 	guest_send(&g, &detach_it, sizeof(detach_it));
 	let_it_turn(&g);
 	assert_int_equal(guest_used(&g), 0);
 	guest_driver_ok(&g);
 	assert_int_equal(guest_answer(&g), VIRTIO_IOMMU_S_INVAL);
-	guest_kill(&g);
-	end_well(&d, SIGTERM);
+	shut(&d, &g);
 }
 
 static void many_requests(void **state)
@@ -271,8 +274,7 @@ static void many_requests(void **state)
 	uint64_t i;
 
 	(void)state;
-	viommud_start(&d, program, usual);
-	guest_start(&g, &d);
+	boot(&d, &g, usual);
 	assert_int_equal(guest_attach(&g, 7, 0x28), VIRTIO_IOMMU_S_OK);
 	for (i = 0; i < 300; i++)
 		assert_int_equal(
@@ -436,8 +438,7 @@ static void memory_is_cut_off(void **state)
 	}
 	guest_start(&g, &d);
 	use(&g);
-	guest_kill(&g);
-	end_well(&d, SIGTERM);
+	shut(&d, &g);
 }
 
 static void sealed_only(void **state)
@@ -551,8 +552,7 @@ static void hot_plug(void **state)
 	struct guest g;
 
 	(void)state;
-	viommud_start(&d, program, usual);
-	guest_start(&g, &d);
+	boot(&d, &g, usual);
 	use(&g);
 	/* With a client that is connected and mappings that are in use. */
 	check_answers(&d, table, 1);
@@ -563,8 +563,7 @@ static void hot_plug(void **state)
 	check_answers(&d, table + 2, 1);
 	guest_start(&g, &d);
 	use(&g);
-	guest_kill(&g);
-	end_well(&d, SIGTERM);
+	shut(&d, &g);
 }
 
 static void ends_with_the_vm(void **state)
@@ -576,8 +575,7 @@ static void ends_with_the_vm(void **state)
 	struct guest g;
 
 	(void)state;
-	viommud_start(&d, program, options);
-	guest_start(&g, &d);
+	boot(&d, &g, options);
 	guest_kill(&g);
 	end_well(&d, 0);
 }
@@ -599,14 +597,12 @@ static void many_endpoints(void **state)
 	}
 	options[n++] = "--endpoint";
 	options[n] = "dmatest,id=dma,ep=0x28";
-	viommud_start(&d, program, options);
-	guest_start(&g, &d);
+	boot(&d, &g, options);
 	use(&g);
 	assert_int_equal(
 		viommud_number(&d, "{\"command\":\"stat\"}", "result.iommu.endpoints"),
 		11);
-	guest_kill(&g);
-	end_well(&d, SIGTERM);
+	shut(&d, &g);
 }
 
 /* All behind the filter, and all of it used. */
@@ -638,18 +634,6 @@ static int nice_of(const struct viommud *d, const char *name)
 	return nice;
 }
 
-/* Not every root may. */
-static bool may_raise(void)
-{
-	pid_t pid = fork();
-	int status;
-
-	if (!pid)
-		_exit(setpriority(PRIO_PROCESS, 0, -15) ? 1 : 0);
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	return WIFEXITED(status) && !WEXITSTATUS(status);
-}
-
 /* Only the IOMMU's thread, and only if we may. */
 static void goes_before_others(void **state)
 {
@@ -660,7 +644,7 @@ static void goes_before_others(void **state)
 	struct viommud d;
 
 	(void)state;
-	raised = own > -15 && may_raise() ? -15 : own;
+	raised = own > -15 && may_set_nice(own, -15) ? -15 : own;
 	viommud_start(&d, program, options);
 	assert_int_equal(nice_of(&d, "iommu"), raised);
 	assert_int_equal(nice_of(&d, "endpoints-0"), own);
@@ -673,7 +657,7 @@ static void goes_before_others(void **state)
 }
 
 /* With endpoints on it, it goes first while there are requests; behind the filter, with
- * all capabilities gone. */
+ * the capabilities that are not wanted for it gone. */
 static void goes_before_others_at_times(void **state)
 {
 	static const char *const options[] = {"--threads", "0", "--endpoint",
@@ -684,7 +668,7 @@ static void goes_before_others_at_times(void **state)
 	struct guest g;
 
 	(void)state;
-	raised = own > -15 && may_raise() ? -15 : own;
+	raised = own > -15 && may_set_nice(own, -15) ? -15 : own;
 	viommud_start(&d, program, options);
 	assert_int_equal(nice_of(&d, "iommu"), own);
 	guest_start(&g, &d);
@@ -698,8 +682,7 @@ static void goes_before_others_at_times(void **state)
 		usleep(2000);
 	} while (nice_of(&d, "iommu") != own && --tries);
 	assert_int_not_equal(tries, 0);
-	guest_kill(&g);
-	end_well(&d, SIGTERM);
+	shut(&d, &g);
 }
 
 static void on_thread(struct viommud *d, unsigned endpoint, const char *thread)
@@ -759,8 +742,7 @@ static void behind_the_filter(void **state)
 	struct guest g;
 
 	(void)state;
-	viommud_start(&d, program, usual + 1);
-	guest_start(&g, &d);
+	boot(&d, &g, usual + 1);
 	use(&g);
 	json_decref(viommud_ask(&d, "{\"command\":\"add-endpoint\",\"endpoint\":"
 				    "\"blk,id=more,ep=0x30,backend=null,size=1G\"}"));
@@ -772,8 +754,7 @@ static void behind_the_filter(void **state)
 	guest_kill(&g);
 	guest_start(&g, &d);
 	use(&g);
-	guest_kill(&g);
-	end_well(&d, SIGTERM);
+	shut(&d, &g);
 }
 
 int main(int argc, char **argv)

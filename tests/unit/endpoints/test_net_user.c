@@ -513,6 +513,15 @@ static void test_tcp_plain(void **state)
 		      BIT(VIRTIO_NET_F_MRG_RXBUF));
 }
 
+/* Until `nr` frames wait, and whatever more comes at once. */
+static void wait_backlog(struct talk *t, unsigned nr)
+{
+	for (unsigned i = 0; i < PATIENCE && guest_stat(t->v->drv.g, "rx_backlog") < nr;
+	     i++)
+		assert_false(next_frame(t, 1));
+	assert_true(guest_stat(t->v->drv.g, "rx_backlog") >= nr);
+}
+
 /* Without receive buffers frames wait, and come when there are some. */
 static void test_backlog(void **state)
 {
@@ -529,9 +538,7 @@ static void test_backlog(void **state)
 	vdrv_reset_queue(&t->v->drv, 0);
 	vnic_post(t->v, 0, 2, 1536, 1);
 	assert_int_equal(send(t->fd, data, 40000, 0), 40000);
-	for (unsigned i = 0; i < PATIENCE && !guest_stat(t->v->drv.g, "rx_backlog"); i++)
-		assert_false(next_frame(t, 1));
-	assert_true(guest_stat(t->v->drv.g, "rx_backlog") > 0);
+	wait_backlog(t, 1);
 	assert_int_equal(endpoint_timeout_ms(t->v->drv.g->ep), -1);
 	while (c.bytes < 40000) {
 		post(t, 60);
@@ -543,15 +550,6 @@ static void test_backlog(void **state)
 	close(t->fd);
 	close(listener);
 	end(t);
-}
-
-/* Until `nr` frames wait, and whatever more comes at once. */
-static void wait_backlog(struct talk *t, unsigned nr)
-{
-	for (unsigned i = 0; i < PATIENCE && guest_stat(t->v->drv.g, "rx_backlog") < nr;
-	     i++)
-		assert_false(next_frame(t, 1));
-	assert_true(guest_stat(t->v->drv.g, "rx_backlog") >= nr);
 }
 
 /* "The device MUST NOT queue packets on receive queues greater than
