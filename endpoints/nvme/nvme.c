@@ -34,6 +34,11 @@ static const struct endpoint_option nvme_options[] = {
 	{NULL, NULL, NULL},
 };
 
+/* What the namespaces lie on; a `break` goes on with the next. */
+#define for_each_block(n, b)                                                             \
+	for (unsigned i_ = 0; i_ < NVME_NAMESPACES_MAX; i_++)                            \
+		for (struct block *b = (n)->ns[i_].block; b; b = NULL)
+
 /* ---- namespaces ---- */
 
 static int add_namespace(struct nvme *n, unsigned nsid, const struct options *options)
@@ -176,8 +181,8 @@ static bool nvme_blocks(struct endpoint *ep)
 	const struct nvme *n = to_nvme(ep);
 	bool any = false;
 
-	for (unsigned i = 0; i < NVME_NAMESPACES_MAX; i++)
-		any |= n->ns[i].block && block_info(n->ns[i].block)->blocks;
+	for_each_block (n, b)
+		any |= block_info(b)->blocks;
 	return any;
 }
 
@@ -191,8 +196,8 @@ static void nvme_destroy(struct endpoint *ep)
 		nvme_io_drain(n, NULL);
 		nvme_io_wait(n);
 	}
-	for (unsigned i = 0; i < NVME_NAMESPACES_MAX; i++)
-		block_close(n->ns[i].block);
+	for_each_block (n, b)
+		block_close(b);
 	viommu_dma_destroy(n->dma);
 	viommu_pci_destroy(ep->function);
 	endpoint_free(&alloc, n->request, NVME_REQUESTS_NR * sizeof(*n->request));
@@ -242,27 +247,23 @@ static unsigned reap(struct nvme *n)
 {
 	unsigned done = 0;
 
-	for (unsigned i = 0; i < NVME_NAMESPACES_MAX; i++) {
-		if (n->ns[i].block)
-			done += block_reap(n->ns[i].block);
-	}
+	for_each_block (n, b)
+		done += block_reap(b);
 	return done;
 }
 
 static void each_block(struct nvme *n, void (*fn)(struct block *))
 {
-	for (unsigned i = 0; i < NVME_NAMESPACES_MAX; i++) {
-		if (n->ns[i].block)
-			fn(n->ns[i].block);
-	}
+	for_each_block (n, b)
+		fn(b);
 }
 
 static bool blocks_have_more(const struct nvme *n)
 {
 	bool more = false;
 
-	for (unsigned i = 0; i < NVME_NAMESPACES_MAX; i++)
-		more |= n->ns[i].block && block_has_more(n->ns[i].block);
+	for_each_block (n, b)
+		more |= block_has_more(b);
 	return more;
 }
 
@@ -291,10 +292,8 @@ static bool nvme_arm(struct endpoint *ep)
 	struct nvme *n = to_nvme(ep);
 	bool work = nvme_queues_arm(n);
 
-	for (unsigned i = 0; i < NVME_NAMESPACES_MAX; i++) {
-		if (n->ns[i].block)
-			work |= block_arm(n->ns[i].block);
-	}
+	for_each_block (n, b)
+		work |= block_arm(b);
 	if (!work)
 		nvme_queues_tell(n);
 	return work;
@@ -305,10 +304,10 @@ static int nvme_fds(struct endpoint *ep, struct pollfd *fds, unsigned max)
 	struct nvme *n = to_nvme(ep);
 	unsigned nr = 0;
 
-	for (unsigned i = 0; i < NVME_NAMESPACES_MAX && nr < max; i++) {
-		int fd = n->ns[i].block ? block_fd(n->ns[i].block) : -1;
+	for_each_block (n, b) {
+		int fd = block_fd(b);
 
-		if (fd >= 0)
+		if (fd >= 0 && nr < max)
 			fds[nr++] = (struct pollfd){.fd = fd, .events = POLLIN};
 	}
 	return (int)nr;
