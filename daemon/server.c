@@ -108,6 +108,7 @@ bool server_create(const struct settings *settings, struct log *log, struct serv
 	if (!server)
 		return problem_set(problem, "out of memory");
 	server->settings = settings;
+	server->call_timeout_ms = DAEMON_CALL_TIMEOUT_MS;
 	server->host.sealed_only = settings->sealed_only;
 	if (host_init(&server->host, log)) {
 		free(server);

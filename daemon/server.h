@@ -26,8 +26,9 @@ struct server {
 	struct served *served[DAEMON_ENDPOINTS_MAX];
 	unsigned served_nr;
 	struct traces traces;
-	unsigned client; /* who asked, while a command is executed */
-	bool stopping;	 /* a client asked for the end */
+	unsigned client;	  /* who asked, while a command is executed */
+	bool stopping;		  /* a client asked for the end */
+	unsigned call_timeout_ms; /* what a thread is waited for */
 };
 
 /* Makes everything, opens files, no sockets yet. settings and log outlive the

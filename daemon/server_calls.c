@@ -12,6 +12,7 @@
 struct task {
 	struct server *server;
 	struct served *served;
+	struct served *made; /* that the server does not list yet */
 	struct loop *loop;
 	json_t *(*ask)(struct task *task); /* NULL: `run` is set instead */
 	bool (*run)(struct task *task);
@@ -38,11 +39,13 @@ static void run_task(void *arg)
 		task->ok = task->run(task);
 }
 
-/* An answer that came too late. What it made stays made, and shows in stat. */
+/* An answer that came too late, on the thread that gave it. What it changed stays
+ * changed, and shows in stat; what nobody would ever find again goes. */
 static void drop_task(void *arg)
 {
 	struct task *task = arg;
 
+	served_destroy(task->made);
 	if (task->ring)
 		atomic_store(&task->ring->wanted, false);
 	json_decref(task->json);
@@ -63,14 +66,17 @@ static struct task *new_task(struct server *server, struct loop *loop)
 /* Runs it on its loop. false: the task is gone, the problem is set. */
 static bool call(struct task *task, struct problem *problem)
 {
+	unsigned timeout_ms;
+
 	if (!task)
 		return problem_set(problem, "out of memory");
-	if (loop_call(task->loop, run_task, task, drop_task, DAEMON_CALL_TIMEOUT_MS))
+	timeout_ms = task->server->call_timeout_ms;
+	if (loop_call(task->loop, run_task, task, drop_task, timeout_ms))
 		return true;
 	return problem_set(problem,
 			   "a thread of viommud has not answered for %u ms; it may be "
 			   "waiting for storage, ask again later",
-			   DAEMON_CALL_TIMEOUT_MS);
+			   timeout_ms);
 }
 
 /* Runs it and hands its answer on. */
@@ -294,10 +300,14 @@ static bool run_create(struct task *task)
 {
 	struct server *server = task->server;
 
-	return server_make(server, &task->settings, &task->served, &task->problem) &&
-	       (served_listen(task->served, server->settings->socket_dir,
-			      server->settings->socket_mode, &task->problem) ||
-		(served_destroy(task->served), false));
+	if (!server_make(server, &task->settings, &task->made, &task->problem))
+		return false;
+	if (served_listen(task->made, server->settings->socket_dir,
+			  server->settings->socket_mode, &task->problem))
+		return true;
+	served_destroy(task->made);
+	task->made = NULL;
+	return false;
 }
 
 static bool run_join(struct task *task)
@@ -338,7 +348,7 @@ bool server_add(struct server *server, const struct endpoint_settings *settings,
 	}
 	if (!call(task, problem))
 		return false;
-	served = task->served;
+	served = task->made;
 	if (!task->ok) {
 		*problem = task->problem;
 		free(task);
