@@ -312,7 +312,7 @@ size_t traces_take(struct traces *traces, unsigned client, struct faults *faults
 	reader = &traces->reader[place];
 	ring = &traces->ring[place];
 	while (room - len >= 2 * TRACE_LINE_LEN_MAX) {
-		request = first(ring);
+		request = reader->filter.types ? first(ring) : NULL;
 		faulted = first_fault(reader, faults, &fault, &missed);
 		if (faulted && (!request || fault.time_ns < request->time_ns)) {
 			len += trace_fault_json(buf + len, room - len, &fault);

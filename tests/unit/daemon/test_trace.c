@@ -239,6 +239,23 @@ static void parsing(void **state)
 	assert_non_null(strstr(problem.text, "okay"));
 }
 
+/* Who wants faults only gets none of the requests that an earlier reader left. */
+static void leftovers(void **state)
+{
+	struct trace_filter faults = {.status = TRACE_ANY_STATUS, .faults = true};
+	struct fixture *f = start();
+	struct viommu_request_info info = map_of(7);
+	unsigned place = subscribe(f, 1, &everything);
+
+	(void)state;
+	traces_add(&f->traces, &info);
+	traces_end(&f->traces, 1);
+	/* Without the IOMMU's thread, which empties the ring for others. */
+	traces_begin(&f->traces, place, 2, &faults, &f->faults);
+	assert_string_equal(take(f, 2), "");
+	finish(f);
+}
+
 /* As many traces as there may be, and one more. */
 static void trace_limit(void **state)
 {
@@ -362,7 +379,7 @@ int main(void)
 		cmocka_unit_test(filters),     cmocka_unit_test(follows_endpoint),
 		cmocka_unit_test(parsing),     cmocka_unit_test(trace_limit),
 		cmocka_unit_test(ring_limit),  cmocka_unit_test(faults_missed),
-		cmocka_unit_test(two_threads),
+		cmocka_unit_test(two_threads), cmocka_unit_test(leftovers),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
