@@ -137,6 +137,14 @@ long long viommud_number(struct viommud *d, const char *request, const char *pat
 	return number;
 }
 
+long long viommud_stat(struct viommud *d, const char *path)
+{
+	char whole[96];
+
+	snprintf(whole, sizeof(whole), "result.%s", path);
+	return viommud_number(d, "{\"command\":\"stat\"}", whole);
+}
+
 /* ---- the guest's side ---- */
 
 #define BAR0	    VFU_REGION_BAR0

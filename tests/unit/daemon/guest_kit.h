@@ -30,6 +30,8 @@ int viommud_end(struct viommud *d, int signal);
 json_t *viommud_ask(struct viommud *d, const char *request);
 /* The same; an integer at a path like "result.iommu.mappings". */
 long long viommud_number(struct viommud *d, const char *request, const char *path);
+/* Of "stat": "iommu.mappings". */
+long long viommud_stat(struct viommud *d, const char *path);
 
 struct guest {
 	int memfd;

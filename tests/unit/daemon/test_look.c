@@ -133,17 +133,10 @@ static void histograms(void **state)
 	guest_start(&g, &d);
 	assert_int_equal(guest_attach(&g, 1, 0x28), VIRTIO_IOMMU_S_OK);
 	map_some(&g, 50);
-	assert_int_equal(viommud_number(&d, "{\"command\":\"stat\"}",
-					"result.iommu.latency_ns.map.nr"),
-			 50);
-	assert_int_equal(viommud_number(&d, "{\"command\":\"stat\"}",
-					"result.iommu.latency_ns.attach.nr"),
-			 1);
-	assert_int_equal(
-		viommud_number(&d, "{\"command\":\"stat\"}", "result.iommu.batch.nr"),
-		101);
-	assert_true(viommud_number(&d, "{\"command\":\"stat\"}",
-				   "result.iommu.latency_ns.map.max") > 0);
+	assert_int_equal(viommud_stat(&d, "iommu.latency_ns.map.nr"), 50);
+	assert_int_equal(viommud_stat(&d, "iommu.latency_ns.attach.nr"), 1);
+	assert_int_equal(viommud_stat(&d, "iommu.batch.nr"), 101);
+	assert_true(viommud_stat(&d, "iommu.latency_ns.map.max") > 0);
 	guest_kill(&g);
 	end_well(&d);
 }
@@ -417,14 +410,9 @@ static void io_latency(void **state)
 		read.opcode = i % 4 ? NVME_IO_READ : NVME_IO_WRITE;
 		nvme_do(&g, 1, i, read);
 	}
-	assert_int_equal(viommud_number(&d, "{\"command\":\"stat\"}",
-					"result.endpoints.0.latency_ns.read.nr"),
-			 30);
-	assert_int_equal(viommud_number(&d, "{\"command\":\"stat\"}",
-					"result.endpoints.0.latency_ns.write.nr"),
-			 10);
-	assert_true(viommud_number(&d, "{\"command\":\"stat\"}",
-				   "result.endpoints.0.latency_ns.read.max") > 0);
+	assert_int_equal(viommud_stat(&d, "endpoints.0.latency_ns.read.nr"), 30);
+	assert_int_equal(viommud_stat(&d, "endpoints.0.latency_ns.write.nr"), 10);
+	assert_true(viommud_stat(&d, "endpoints.0.latency_ns.read.max") > 0);
 	pid = start_viommu(&d, stat, &out);
 	assert_int_equal(finish_viommu(pid, out, text, sizeof(text)), 0);
 	expect_in(text, "\nI/O latency ");

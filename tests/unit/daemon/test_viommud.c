@@ -89,14 +89,9 @@ static void guards_memory(void **state)
 	/* Not attached to anything, and bypass is off. */
 	assert_int_equal(guest_fill(&g, 0x20000, 16, 1), EFAULT);
 	use(&g);
-	assert_int_equal(viommud_number(&d, "{\"command\":\"stat\"}",
-					"result.iommu.requests.map.ok"),
-			 1);
-	assert_int_equal(
-		viommud_number(&d, "{\"command\":\"stat\"}", "result.iommu.mappings"), 1);
-	assert_int_equal(viommud_number(&d, "{\"command\":\"stat\"}",
-					"result.iommu.faults.mapping"),
-			 2);
+	assert_int_equal(viommud_stat(&d, "iommu.requests.map.ok"), 1);
+	assert_int_equal(viommud_stat(&d, "iommu.mappings"), 1);
+	assert_int_equal(viommud_stat(&d, "iommu.faults.mapping"), 2);
 	assert_int_equal(
 		viommud_number(&d, "{\"command\":\"domains\"}", "result.1.bytes"), 4096);
 	reply = viommud_ask(&d, "{\"command\":\"faults\"}");
@@ -109,8 +104,7 @@ static void guards_memory(void **state)
 	json_decref(reply);
 	assert_int_equal(guest_unmap(&g, 1, 0x100000, 0x100fff), VIRTIO_IOMMU_S_OK);
 	assert_int_equal(guest_fill(&g, 0x100000, 16, 1), EFAULT);
-	assert_int_equal(
-		viommud_number(&d, "{\"command\":\"stat\"}", "result.iommu.mappings"), 0);
+	assert_int_equal(viommud_stat(&d, "iommu.mappings"), 0);
 	shut(&d, &g);
 }
 
@@ -163,14 +157,10 @@ static void next_vm(void **state)
 		guest_kill(&g);
 	}
 	/* Which takes a moment to be seen. */
-	for (i = 0; i < 100 &&
-		    viommud_number(&d, "{\"command\":\"stat\"}", "result.iommu.mappings");
-	     i++)
+	for (i = 0; i < 100 && viommud_stat(&d, "iommu.mappings"); i++)
 		usleep(10000);
 	assert_true(i < 100);
-	assert_int_equal(viommud_number(&d, "{\"command\":\"stat\"}",
-					"result.iommu.socket.connections"),
-			 5);
+	assert_int_equal(viommud_stat(&d, "iommu.socket.connections"), 5);
 	end_well(&d, SIGTERM);
 }
 
@@ -429,9 +419,7 @@ static void memory_is_cut_off(void **state)
 				 VIRTIO_IOMMU_S_OK);
 		assert_int_equal(ftruncate(g.memfd, 0x400000), 0);
 		fill_and_forget(&g, 0x800000, 0x100000);
-		for (i = 0; i < 300 && viommud_number(&d, "{\"command\":\"stat\"}",
-						      "result.iommu.mappings");
-		     i++)
+		for (i = 0; i < 300 && viommud_stat(&d, "iommu.mappings"); i++)
 			usleep(10000);
 		assert_true(i < 300); /* the connections were ended */
 		guest_kill(&g);
@@ -599,9 +587,7 @@ static void many_endpoints(void **state)
 	options[n] = "dmatest,id=dma,ep=0x28";
 	boot(&d, &g, options);
 	use(&g);
-	assert_int_equal(
-		viommud_number(&d, "{\"command\":\"stat\"}", "result.iommu.endpoints"),
-		11);
+	assert_int_equal(viommud_stat(&d, "iommu.endpoints"), 11);
 	shut(&d, &g);
 }
 
