@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause OR GPL-2.0-only */
 #include <errno.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 
+#include "cpus.h"
 #include "sandbox.h"
 #include "server.h"
 
@@ -31,10 +31,7 @@ unsigned endpoint_poll_us(const struct poll_settings *poll)
  */
 static bool few_cpus(void)
 {
-	cpu_set_t cpus;
-
-	/* It fails where there are very many. */
-	return !sched_getaffinity(0, sizeof(cpus), &cpus) && CPU_COUNT(&cpus) <= CPUS_FEW;
+	return cpus_usable(CPUS_MEMBERSHIP, CPUS_GROUPS) <= CPUS_FEW;
 }
 
 static bool make_loops(struct server *server, struct problem *problem)

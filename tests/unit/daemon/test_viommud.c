@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "cpus.h"
 #include "guest_kit.h"
 #include "limits.h"
 #include "nice_kit.h"
@@ -712,7 +713,9 @@ static void threads_by_cpus(void **state)
 	on_thread(&d, 2, "iommu");
 	end_well(&d, SIGTERM);
 	viommud_start(&d, program, options);
-	on_thread(&d, 0, CPU_COUNT(&all) > 2 ? "endpoints-0" : "iommu");
+	on_thread(&d, 0,
+		  cpus_usable(CPUS_MEMBERSHIP, CPUS_GROUPS) > 2 ? "endpoints-0"
+								: "iommu");
 	end_well(&d, SIGTERM);
 	options[2] = "0";
 	viommud_start(&d, program, options);
