@@ -88,19 +88,20 @@ static void notify(void *opaque, unsigned queue)
 	((struct guest *)opaque)->kicks[queue]++;
 }
 
-static void driver_ok(void *opaque)
-{
-	(void)opaque;
-}
-
 static void reset(void *opaque)
 {
 	((struct guest *)opaque)->resets++;
 }
 
 static const struct viommu_virtio_ops ops = {
-	features,      set_features, config_read, config_write, queue_enable,
-	queue_disable, notify,	     driver_ok,	  reset,
+	.features = features,
+	.set_features = set_features,
+	.config_read = config_read,
+	.config_write = config_write,
+	.queue_enable = queue_enable,
+	.queue_disable = queue_disable,
+	.notify = notify,
+	.reset = reset,
 };
 
 static void on_intx(void *opaque, bool asserted)
@@ -214,6 +215,9 @@ static uint64_t offered(struct guest *g)
 /* From reset to FEATURES_OK. Whether it stuck. */
 static bool negotiate(struct guest *g, uint64_t wanted)
 {
+	const uint16_t command = 2 | 4; /* memory, bus master */
+
+	viommu_pci_config_write(g->pci, 4, &command, sizeof(command));
 	set(g, STATUS, 1, 0);
 	set(g, STATUS, 1, ACKNOWLEDGE | DRIVER);
 	for (unsigned half = 0; half < 2; half++) {

@@ -1,333 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause OR GPL-2.0-only */
 /* The virtio-pci transport, driven as a guest does: through BARs and capabilities. */
-#include "test.h"
-#include "test_alloc.h"
+#include "virtio_fixture.h"
 
 #include <errno.h>
 
-#include <viommu/virtio_pci.h>
-
 #include "base/limits.h"
-
-enum { QUEUES = 3, QUEUE_SIZE = 256, CONFIG_LEN = 37 };
-
-struct fixture {
-	struct test_alloc ta;
-	struct viommu_log log;
-	struct viommu_virtio_pci *vp;
-	struct viommu_pci *pci;
-	uint64_t offer;
-	int refuse_features, refuse_queue;
-	uint64_t features; /* as given to set_features */
-	uint8_t config[CONFIG_LEN];
-	struct viommu_virtq_config ring[QUEUES];
-	bool enabled[QUEUES];
-	unsigned notified[QUEUES], driver_ok, resets, disables, lines;
-	unsigned msix[QUEUES + 1];
-	bool pin;
-	/* Offsets in BAR 0 found through the capabilities. */
-	unsigned common, isr, device, notify, notify_scale, window;
-	unsigned common_len, device_len, notify_len;
-};
-
-/* ---- the device ---- */
-
-static uint64_t features(void *opaque)
-{
-	return ((struct fixture *)opaque)->offer;
-}
-
-static int set_features(void *opaque, uint64_t value)
-{
-	struct fixture *f = opaque;
-
-	f->features = value;
-	return f->refuse_features;
-}
-
-static void config_read(void *opaque, uint32_t offset, void *buf, uint32_t len)
-{
-	struct fixture *f = opaque;
-
-	assert_true(offset + len <= CONFIG_LEN && len);
-	memcpy(buf, f->config + offset, len);
-}
-
-static void config_write(void *opaque, uint32_t offset, const void *buf, uint32_t len)
-{
-	struct fixture *f = opaque;
-
-	assert_true(offset + len <= CONFIG_LEN && len);
-	memcpy(f->config + offset, buf, len);
-}
-
-static int queue_enable(void *opaque, unsigned queue,
-			const struct viommu_virtq_config *ring)
-{
-	struct fixture *f = opaque;
-
-	assert_true(queue < QUEUES && !f->enabled[queue]);
-	f->ring[queue] = *ring;
-	f->enabled[queue] = !f->refuse_queue;
-	return f->refuse_queue;
-}
-
-static void queue_disable(void *opaque, unsigned queue)
-{
-	struct fixture *f = opaque;
-
-	assert_true(queue < QUEUES && f->enabled[queue]);
-	f->enabled[queue] = false;
-	f->disables++;
-}
-
-static void notify(void *opaque, unsigned queue)
-{
-	struct fixture *f = opaque;
-
-	assert_true(queue < QUEUES && f->enabled[queue] && f->driver_ok);
-	f->notified[queue]++;
-}
-
-static void driver_ok(void *opaque)
-{
-	((struct fixture *)opaque)->driver_ok++;
-}
-
-static void reset(void *opaque)
-{
-	struct fixture *f = opaque;
-
-	for (int i = 0; i < QUEUES; i++)
-		assert_false(f->enabled[i]);
-	f->resets++;
-	/* A device that tries to interrupt while it is reset has no effect. */
-	viommu_virtio_pci_queue_irq(f->vp, 0);
-	viommu_virtio_pci_config_irq(f->vp);
-}
-
-static const struct viommu_virtio_ops ops = {
-	.features = features,
-	.set_features = set_features,
-	.config_read = config_read,
-	.config_write = config_write,
-	.queue_enable = queue_enable,
-	.queue_disable = queue_disable,
-	.notify = notify,
-	.driver_ok = driver_ok,
-	.reset = reset,
-};
-
-static void on_msix(void *opaque, unsigned vector)
-{
-	((struct fixture *)opaque)->msix[vector]++;
-}
-
-static void on_intx(void *opaque, bool asserted)
-{
-	((struct fixture *)opaque)->pin = asserted;
-}
-
-static const struct viommu_pci_irq_ops irq_ops = {
-	.msix = on_msix,
-	.intx = on_intx,
-	.keeps_msix_table = true,
-};
-
-static void count_line(void *opaque, enum viommu_log_level level, const char *msg)
-{
-	(void)level;
-	(void)msg;
-	((struct fixture *)opaque)->lines++;
-}
-
-/* ---- the guest ---- */
-
-static uint64_t cfg_read(struct fixture *f, unsigned offset, unsigned len)
-{
-	uint64_t value = 0;
-
-	viommu_pci_config_read(f->pci, offset, &value, len);
-	return value;
-}
-
-static void cfg_write(struct fixture *f, unsigned offset, unsigned len, uint64_t value)
-{
-	viommu_pci_config_write(f->pci, offset, &value, len);
-}
-
-static uint64_t rd(struct fixture *f, unsigned offset, unsigned len)
-{
-	uint64_t value = 0;
-
-	assert_int_equal(viommu_pci_bar_read(f->pci, 0, offset, &value, len), 0);
-	return value;
-}
-
-static void wr(struct fixture *f, unsigned offset, unsigned len, uint64_t value)
-{
-	assert_int_equal(viommu_pci_bar_write(f->pci, 0, offset, &value, len), 0);
-}
-
-static void find_caps(struct fixture *f)
-{
-	for (unsigned at = cfg_read(f, 0x34, 1); at; at = cfg_read(f, at + 1, 1)) {
-		unsigned offset = cfg_read(f, at + 8, 4), len = cfg_read(f, at + 12, 4);
-
-		if (cfg_read(f, at, 1) != 9)
-			continue;
-		assert_int_equal(cfg_read(f, at + 4, 1), 0); /* BAR 0 */
-		switch (cfg_read(f, at + 3, 1)) {
-		case 1:
-			f->common = offset;
-			f->common_len = len;
-			break;
-		case 2:
-			f->notify = offset;
-			f->notify_len = len;
-			f->notify_scale = cfg_read(f, at + 16, 4);
-			assert_int_equal(cfg_read(f, at + 2, 1), 20);
-			break;
-		case 3:
-			f->isr = offset;
-			assert_true(len >= 1);
-			break;
-		case 4:
-			f->device = offset;
-			f->device_len = len;
-			assert_int_equal(cfg_read(f, at + 2, 1), 16);
-			break;
-		case 5:
-			f->window = at;
-			break;
-		default:
-			fail();
-		}
-	}
-}
-
-static void create(struct fixture *f, const struct viommu_virtio_pci_config *cfg)
-{
-	assert_int_equal(
-		viommu_virtio_pci_create(cfg, &ops, f, &f->ta.ops, &f->log, &f->vp), 0);
-	f->pci = viommu_virtio_pci_function(f->vp);
-	viommu_pci_set_irq_ops(f->pci, &irq_ops, f);
-	find_caps(f);
-}
-
-static const struct viommu_virtio_pci_config config = {
-	.virtio_id = 23,
-	.class_code = 0,
-	.subclass = 0xff,
-	.queues_nr = QUEUES,
-	.queue_size = QUEUE_SIZE,
-	.config_len = CONFIG_LEN,
-	.access_platform = true,
-	.packed = true,
-};
-
-static int setup(void **state)
-{
-	struct fixture *f = calloc(1, sizeof(*f));
-
-	test_alloc_init(&f->ta);
-	f->log = (struct viommu_log){count_line, f, VIOMMU_LOG_DEBUG};
-	f->offer = 0x5full | 1ull << 28 | 1ull << 29 | 1ull << 40;
-	for (int i = 0; i < CONFIG_LEN; i++)
-		f->config[i] = (uint8_t)(i + 1);
-	create(f, &config);
-	*state = f;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	struct fixture *f = *state;
-
-	viommu_virtio_pci_destroy(f->vp);
-	assert_int_equal(f->ta.live, 0);
-	free(f);
-	return 0;
-}
-
-enum {
-	DFSELECT = 0x00,
-	DF = 0x04,
-	GFSELECT = 0x08,
-	GF = 0x0c,
-	CVECTOR = 0x10,
-	NUMQ = 0x12,
-	STATUS = 0x14,
-	GENERATION = 0x15,
-	QSELECT = 0x16,
-	QSIZE = 0x18,
-	QVECTOR = 0x1a,
-	QENABLE = 0x1c,
-	QNOTIFY = 0x1e,
-	QDESC = 0x20,
-	QDRIVER = 0x28,
-	QDEVICE = 0x30,
-	QRESET = 0x3a,
-};
-
-static uint64_t offered(struct fixture *f)
-{
-	uint64_t low;
-
-	wr(f, f->common + DFSELECT, 4, 0);
-	low = rd(f, f->common + DF, 4);
-	wr(f, f->common + DFSELECT, 4, 1);
-	return low | rd(f, f->common + DF, 4) << 32;
-}
-
-static void accept(struct fixture *f, uint64_t value)
-{
-	for (unsigned i = 0; i < 2; i++) {
-		wr(f, f->common + GFSELECT, 4, i);
-		wr(f, f->common + GF, 4, (uint32_t)(value >> (32 * i)));
-	}
-}
-
-static bool negotiate(struct fixture *f, uint64_t value)
-{
-	wr(f, f->common + STATUS, 1, 0);
-	wr(f, f->common + STATUS, 1, 1);
-	wr(f, f->common + STATUS, 1, 3);
-	accept(f, value);
-	wr(f, f->common + STATUS, 1, 0xb);
-	return rd(f, f->common + STATUS, 1) == 0xb;
-}
-
-#define NEEDED (1ull << 32 | 1ull << 33)
-
-static void enable(struct fixture *f, unsigned queue)
-{
-	wr(f, f->common + QSELECT, 2, queue);
-	wr(f, f->common + QDESC, 8, 0x10000 + queue * 0x10000);
-	wr(f, f->common + QDRIVER, 8, 0x12000 + queue * 0x10000);
-	wr(f, f->common + QDEVICE, 8, 0x13000 + queue * 0x10000);
-	wr(f, f->common + QENABLE, 2, 1);
-}
-
-static void bring_up(struct fixture *f, uint64_t value)
-{
-	assert_true(negotiate(f, value));
-	for (unsigned i = 0; i < QUEUES; i++)
-		enable(f, i);
-	wr(f, f->common + STATUS, 1, 0xf);
-	assert_int_equal(rd(f, f->common + STATUS, 1), 0xf);
-}
-
-static void enable_msix(struct fixture *f)
-{
-	cfg_write(f, 4, 2, 4); /* bus master: a message is a write */
-	for (unsigned at = cfg_read(f, 0x34, 1); at; at = cfg_read(f, at + 1, 1))
-		if (cfg_read(f, at, 1) == 0x11)
-			cfg_write(f, at + 2, 2, 0x8000);
-	assert_true(viommu_pci_msix_enabled(f->pci));
-}
-
-/* ---- tests ---- */
 
 static void test_identity(void **state)
 {
@@ -351,7 +28,7 @@ static void test_offer(void **state)
 {
 	struct fixture *f = *state;
 
-	assert_int_equal(offered(f), f->offer | 7ull << 32);
+	assert_int_equal(offered_features(f), f->offer | 7ull << 32);
 	for (unsigned i = 2; i < 6; i++) {
 		wr(f, f->common + DFSELECT, 4, i);
 		assert_int_equal(rd(f, f->common + DF, 4), 0);
@@ -359,7 +36,7 @@ static void test_offer(void **state)
 	wr(f, f->common + DFSELECT, 4, UINT32_MAX);
 	assert_int_equal(rd(f, f->common + DF, 4), 0);
 	wr(f, f->common + DF, 4, 0x1234); /* read-only */
-	assert_int_equal(offered(f), f->offer | 7ull << 32);
+	assert_int_equal(offered_features(f), f->offer | 7ull << 32);
 }
 
 static void test_features_accepted(void **state)
@@ -370,7 +47,7 @@ static void test_features_accepted(void **state)
 	assert_int_equal(f->features, NEEDED | 0x3);
 	assert_int_equal(viommu_virtio_pci_features(f->vp), NEEDED | 0x3);
 	/* Settled: further writes change nothing. */
-	accept(f, NEEDED | 0x7);
+	accept_features(f, NEEDED | 0x7);
 	assert_int_equal(viommu_virtio_pci_features(f->vp), NEEDED | 0x3);
 	wr(f, f->common + STATUS, 1, 0);
 	assert_int_equal(viommu_virtio_pci_features(f->vp), 0);
@@ -399,7 +76,7 @@ static void test_features_beyond_64(void **state)
 
 	for (unsigned select = 2; select < 4; select++) {
 		wr(f, f->common + STATUS, 1, 0);
-		accept(f, NEEDED);
+		accept_features(f, NEEDED);
 		wr(f, f->common + GFSELECT, 4, select);
 		wr(f, f->common + GF, 4, 1);
 		assert_int_equal(rd(f, f->common + GF, 4), 1);
@@ -414,13 +91,13 @@ static void test_features_beyond_64(void **state)
 static void test_access_platform_optional(void **state)
 {
 	struct fixture *f = *state;
-	struct viommu_virtio_pci_config c = config;
+	struct viommu_virtio_pci_config c = virtio_config;
 
 	viommu_virtio_pci_destroy(f->vp);
 	c.access_platform = false;
 	c.packed = false;
-	create(f, &c);
-	assert_int_equal(offered(f), f->offer | 1ull << 32);
+	create_with(f, &c, &virtio_ops);
+	assert_int_equal(offered_features(f), f->offer | 1ull << 32);
 	assert_true(negotiate(f, 1ull << 32));
 }
 
@@ -431,6 +108,7 @@ static void test_status_bits(void **state)
 	wr(f, f->common + STATUS, 1, 4); /* DRIVER_OK without FEATURES_OK */
 	assert_int_equal(rd(f, f->common + STATUS, 1), 0);
 	assert_int_equal(f->driver_ok, 0);
+	bus_master(f, true);
 	wr(f, f->common + STATUS, 1, 0x40); /* NEEDS_RESET is the device's */
 	assert_int_equal(rd(f, f->common + STATUS, 1), 0);
 	wr(f, f->common + STATUS, 1, 0x83);
@@ -439,7 +117,7 @@ static void test_status_bits(void **state)
 	assert_int_equal(rd(f, f->common + STATUS, 1), 0x83);
 	/* All at once, features first. */
 	wr(f, f->common + STATUS, 1, 0);
-	accept(f, NEEDED);
+	accept_features(f, NEEDED);
 	wr(f, f->common + STATUS, 1, 0xf);
 	assert_int_equal(rd(f, f->common + STATUS, 1), 0xf);
 	assert_int_equal(f->driver_ok, 1);
@@ -817,15 +495,15 @@ static int try_create(struct fixture *f, const struct viommu_virtio_pci_config *
 
 #define REFUSED(change)                                                                  \
 	do {                                                                             \
-		struct viommu_virtio_pci_config c = config;                              \
+		struct viommu_virtio_pci_config c = virtio_config;                       \
 		change;                                                                  \
-		assert_int_equal(try_create(f, &c, &ops), -EINVAL);                      \
+		assert_int_equal(try_create(f, &c, &virtio_ops), -EINVAL);               \
 	} while (0)
 
 static void test_create_checks(void **state)
 {
 	struct fixture *f = *state;
-	struct viommu_virtio_pci_config most = config;
+	struct viommu_virtio_pci_config most = virtio_config;
 
 	REFUSED(c.queues_nr = 0);
 	REFUSED(c.queues_nr = VIOMMU_VIRTIO_QUEUES_MAX + 1);
@@ -834,13 +512,14 @@ static void test_create_checks(void **state)
 	REFUSED(c.config_len = 4097);
 	most.queues_nr = VIOMMU_VIRTIO_QUEUES_MAX;
 	most.config_len = 4096;
-	assert_int_equal(try_create(f, &most, &ops), 0);
+	assert_int_equal(try_create(f, &most, &virtio_ops), 0);
 	most.config_len = 0;
-	assert_int_equal(try_create(f, &most, &ops), 0);
-	assert_int_equal(try_create(f, &config, &(struct viommu_virtio_ops){0}), -EINVAL);
+	assert_int_equal(try_create(f, &most, &virtio_ops), 0);
+	assert_int_equal(try_create(f, &virtio_config, &(struct viommu_virtio_ops){0}),
+			 -EINVAL);
 	for (unsigned nth = 1; nth <= 2; nth++) {
 		test_alloc_fail(&f->ta, nth);
-		assert_int_equal(try_create(f, &config, &ops), -ENOMEM);
+		assert_int_equal(try_create(f, &virtio_config, &virtio_ops), -ENOMEM);
 	}
 }
 
@@ -899,8 +578,6 @@ static void test_random_guest(void **state)
 	}
 	bring_up(f, NEEDED);
 }
-
-#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
 {

@@ -146,6 +146,7 @@ static uint64_t taken(int fd)
 /* Posted writes and reads through BAR 0, up to DRIVER_OK and one kick a queue. */
 static void drive(struct guest *g)
 {
+	wr(g, CONFIG, 4, 2, 6); /* memory, bus master */
 	post(g, 0x14, 1, 0);
 	assert_int_equal(rd(g, 0, 0x14, 1), 0);
 	post(g, 0x14, 1, 1);
