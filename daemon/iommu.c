@@ -147,17 +147,13 @@ static void notify(void *opaque, unsigned queue)
 	iommu->kicked |= 1u << queue;
 }
 
-static bool is_mastered(const struct iommu *iommu)
-{
-	return viommu_pci_bus_master(viommu_virtio_pci_function(iommu->virtio));
-}
-
+/* Kicks until now were not told: both rings may have something. */
 static void driver_ok(void *opaque)
 {
 	struct iommu *iommu = opaque;
 
 	iommu->driver_ok = true;
-	iommu->mastered = is_mastered(iommu);
+	iommu->kicked = (1u << VIOMMU_QUEUES_NR) - 1;
 	log_write(iommu->function.host->log, VIOMMU_LOG_INFO,
 		  "%s: the guest's driver is up", iommu->function.name);
 }
@@ -166,10 +162,12 @@ static void device_reset(void *opaque)
 {
 	struct iommu *iommu = opaque;
 
-	iommu->driver_ok = iommu->left = false;
+	iommu->driver_ok = false;
 	viommu_device_reset(iommu->device);
 }
 
+/* A driver that has left (driver_left) takes its queues with it and no more: what it
+ * mapped stays until the next one's reset, for devices may be at work there. */
 static const struct viommu_virtio_ops virtio_ops = {
 	.features = get_features,
 	.set_features = set_features,
@@ -195,33 +193,6 @@ static void system_reset(void *opaque, bool gone)
 
 static const struct function_ops function_ops = {.reset = system_reset};
 
-/* ---- bus mastering ---- */
-
-/*
- * A driver that takes bus mastering away has left, and its rings' memory may be
- * somebody else's: they are not touched before the device is reset. Linux before
- * 6.15 does no more than that before it starts another kernel (kexec), and that
- * one masters the bus first and resets the device then. What was mapped stays
- * until then: devices may be at work there.
- */
-static void leave(struct iommu *iommu)
-{
-	iommu->left = true;
-	for (unsigned i = 0; i < VIOMMU_QUEUES_NR; i++)
-		queue_disable(iommu, i);
-}
-
-/* Whether the driver's memory may be touched; looks whether it has left. */
-static bool may_run(struct iommu *iommu)
-{
-	bool master = is_mastered(iommu);
-
-	if (iommu->driver_ok && iommu->mastered && !master && !iommu->left)
-		leave(iommu);
-	iommu->mastered = master;
-	return iommu->driver_ok && master && !iommu->left;
-}
-
 /* ---- work ---- */
 
 static void reset_ports(struct iommu *iommu)
@@ -235,6 +206,11 @@ static void reset_ports(struct iommu *iommu)
 	for (port = iommu->ports; port; port = port->next)
 		if (atomic_exchange(&port->reset_wanted, false))
 			viommu_endpoint_reset(port->endpoint);
+}
+
+static bool may_run(const struct iommu *iommu)
+{
+	return iommu->driver_ok && iommu->enabled[VIOMMU_QUEUE_REQUEST];
 }
 
 /* Whether process() has something to do; inside a section. */
@@ -279,7 +255,7 @@ static unsigned work(void *opaque, unsigned budget)
 	bool ran = false;
 
 	reset_ports(iommu);
-	if (!may_run(iommu) || !iommu->enabled[VIOMMU_QUEUE_REQUEST])
+	if (!may_run(iommu))
 		return 0;
 	viommu_dma_begin(iommu->dma);
 	viommu_virtq_begin(vq);
@@ -302,7 +278,7 @@ static bool arm(void *opaque)
 	struct viommu_virtq *vq = &iommu->queue[VIOMMU_QUEUE_REQUEST];
 	bool found = false;
 
-	if (!may_run(iommu) || !iommu->enabled[VIOMMU_QUEUE_REQUEST])
+	if (!may_run(iommu))
 		return false;
 	viommu_dma_begin(iommu->dma);
 	viommu_virtq_begin(vq);

@@ -29,8 +29,6 @@ struct iommu {
 	struct viommu_virtq queue[VIOMMU_QUEUES_NR];
 	bool enabled[VIOMMU_QUEUES_NR];
 	bool driver_ok;
-	bool mastered;		   /* the bus, when last looked at */
-	bool left;		   /* the driver took bus mastering away: until a reset */
 	bool indirect;		   /* indirect descriptors are offered */
 	bool armed;		   /* the driver was asked to notify */
 	unsigned kicked;	   /* queues notified since the last turn, bits */

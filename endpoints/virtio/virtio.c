@@ -89,44 +89,6 @@ void virtio_disable(struct virtio_dev *dev, unsigned index)
 	dev->ops->queue_off(dev, q);
 }
 
-/* ---- bus mastering ---- */
-
-/* Nothing is due any more. */
-static void stop(struct virtio_dev *dev)
-{
-	dev->driver_ok = dev->broken = false;
-	dev->tries = 0;
-	dev->retry_ms = 0;
-}
-
-static void leave(struct virtio_dev *dev)
-{
-	dev->left = true;
-	/* All before the first, so that what ends meanwhile is told on none. */
-	for (unsigned i = 0; i < dev->queues_nr; i++)
-		dev->queue[i].enabled = false;
-	for (unsigned i = 0; i < dev->queues_nr; i++)
-		virtio_disable(dev, i);
-	stop(dev);
-	if (dev->ops->changed)
-		dev->ops->changed(dev);
-}
-
-void virtio_master_changed(struct virtio_dev *dev, bool master)
-{
-	dev->mastered = master;
-	if (dev->driver_ok && !master)
-		leave(dev);
-}
-
-/* Who has left is not to hear of it when the next one masters the bus. */
-void virtio_config_changed(struct virtio_dev *dev)
-{
-	virtio_look(dev);
-	if (!dev->left)
-		viommu_virtio_pci_config_irq(dev->vp);
-}
-
 /* ---- sections ---- */
 
 void virtio_settle(struct virtio_dev *dev)
@@ -244,7 +206,29 @@ static void driver_ok(void *opaque)
 	struct virtio_dev *dev = opaque;
 
 	dev->driver_ok = true;
-	dev->mastered = viommu_pci_bus_master(dev->ep->function);
+	if (dev->ops->changed)
+		dev->ops->changed(dev);
+}
+
+/* Nothing is due any more. */
+static void stop(struct virtio_dev *dev)
+{
+	dev->driver_ok = dev->broken = false;
+	dev->tries = 0;
+	dev->retry_ms = 0;
+}
+
+static void driver_left(void *opaque)
+{
+	struct virtio_dev *dev = opaque;
+
+	/* All before the first, so that what ends meanwhile is told on none. */
+	dev->dirty = 0;
+	for (unsigned i = 0; i < dev->queues_nr; i++)
+		dev->queue[i].enabled = false;
+	for (unsigned i = 0; i < dev->queues_nr; i++)
+		virtio_disable(dev, i);
+	stop(dev);
 	if (dev->ops->changed)
 		dev->ops->changed(dev);
 }
@@ -254,7 +238,6 @@ static void reset(void *opaque)
 	struct virtio_dev *dev = opaque;
 
 	stop(dev);
-	dev->left = false;
 	dev->features = dev->ops->accept(dev, 0);
 	dev->stats.resets++;
 	if (dev->ops->changed)
@@ -270,6 +253,7 @@ static const struct viommu_virtio_ops transport_ops = {
 	.queue_disable = queue_disable,
 	.notify = notify,
 	.driver_ok = driver_ok,
+	.driver_left = driver_left,
 	.reset = reset,
 };
 

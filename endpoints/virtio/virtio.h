@@ -18,11 +18,8 @@
  * ms: memory is gone for a moment when a VMM moves it. After VIRTIO_RETRIES_MAX
  * times it is the driver's mistake: DEVICE_NEEDS_RESET.
  *
- * A driver that takes bus mastering away has left, and its rings' memory may be
- * somebody else's: what is under way ends as in a reset, and nothing more happens
- * before the device is reset. Linux before 6.15 does no more than that to a virtio
- * device before it starts another kernel (kexec), and that one masters the bus
- * first and resets the device then.
+ * When the driver leaves (driver_left in viommu/virtio_pci.h), what is under way ends
+ * as in a reset, and nothing more happens before the device is reset.
  *
  * Threads: the endpoint's.
  */
@@ -96,10 +93,8 @@ struct virtio_dev {
 
 	/* Negotiated; reset clears them. */
 	uint64_t features;
-	bool driver_ok;
-	bool broken;   /* DEVICE_NEEDS_RESET is due */
-	bool mastered; /* the bus, when last looked at */
-	bool left;     /* the driver took bus mastering away: until a reset */
+	bool driver_ok; /* rings may be touched */
+	bool broken;	/* DEVICE_NEEDS_RESET is due */
 
 	unsigned tries;	   /* retries since all rings were in reach */
 	uint64_t retry_ms; /* CLOCK_MONOTONIC; 0: nothing to retry */
@@ -154,11 +149,10 @@ void virtio_finish(struct virtio_dev *dev);
 
 /* ---- queues ---- */
 
-/* Whether rings may be touched at all: a function that may not master the bus reads
- * none. */
+/* Whether rings may be touched at all. */
 static inline bool virtio_may_run(const struct virtio_dev *dev)
 {
-	return dev->driver_ok && viommu_pci_bus_master(dev->ep->function);
+	return dev->driver_ok;
 }
 
 /*
@@ -229,28 +223,20 @@ void virtio_disable(struct virtio_dev *dev, unsigned index);
 
 /* ---- turns ---- */
 
-void virtio_master_changed(struct virtio_dev *dev, bool master);
 void virtio_retry_stalled(struct virtio_dev *dev);
 
-/* Whether the driver has left. */
-static inline void virtio_look(struct virtio_dev *dev)
-{
-	bool master = viommu_pci_bus_master(dev->ep->function);
-
-	if (unlikely(master != dev->mastered))
-		virtio_master_changed(dev, master);
-}
-
-/* Begins each one, and lets stalled rings be looked at again when it is time. */
+/* Begins each one: lets stalled rings be looked at again when it is time. */
 static inline void virtio_turn(struct virtio_dev *dev)
 {
-	virtio_look(dev);
 	if (unlikely(dev->retry_ms))
 		virtio_retry_stalled(dev);
 }
 
-/* The configuration has changed: tells the driver, unless it has left. */
-void virtio_config_changed(struct virtio_dev *dev);
+/* The configuration has changed: tells the driver. */
+static inline void virtio_config_changed(struct virtio_dev *dev)
+{
+	viommu_virtio_pci_config_irq(dev->vp);
+}
 
 /* The longest sleep, -1: no limit. */
 int virtio_timeout_ms(const struct virtio_dev *dev);

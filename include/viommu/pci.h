@@ -48,7 +48,8 @@ struct viommu_pci_ops {
 	/* Function level reset, bus reset or the VMM's reset; configuration
 	 * space and interrupts are reset already. May be NULL. */
 	void (*reset)(void *opaque);
-	/* The command register changed (bus master, memory enable). May be NULL. */
+	/* The command register changed (bus master, memory enable); called during
+	 * the write. Not called by a reset, which clears it. May be NULL. */
 	void (*command_changed)(void *opaque, uint16_t command);
 };
 

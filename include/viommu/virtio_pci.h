@@ -52,10 +52,18 @@ struct viommu_virtio_ops {
 	void (*queue_disable)(void *opaque, unsigned queue); /* reset, or RING_RESET */
 	/* A kick of an enabled queue, never before driver_ok. */
 	void (*notify)(void *opaque, unsigned queue);
-	/* The rings may be used from now on; look at all of them. */
+	/* DRIVER_OK is set and the driver masters the bus: the rings may be used from
+	 * now on; look at all of them. */
 	void (*driver_ok)(void *opaque);
+	/* After driver_ok the driver took bus mastering away: it has left, and its
+	 * rings' memory may be somebody else's. Called while the command register is
+	 * written, instead of queue_disable of each queue: all are disabled at once,
+	 * so that what ends with one is written to none. After that no op is called
+	 * but config_read, config_write and features, until reset. NULL:
+	 * queue_disable of each, in order. */
+	void (*driver_left)(void *opaque);
 	void (*reset)(void *opaque); /* status 0, FLR or bus reset; after
-				      * queue_disable of all queues */
+				      * queue_disable of all enabled queues */
 };
 
 struct viommu_virtio_pci_config {
@@ -86,9 +94,10 @@ VIOMMU_API struct viommu_pci *viommu_virtio_pci_function(struct viommu_virtio_pc
 
 /*
  * Interrupts: of a queue, and of a configuration change (which also moves the
- * configuration generation on). Before DRIVER_OK, and for a queue that is not
- * enabled, nothing is sent. Whether the driver wants an interrupt for used
- * buffers is the ring's business (viommu_virtq_publish).
+ * configuration generation on). Nothing is sent for a queue that is not enabled or
+ * before driver_ok, for a configuration change before DRIVER_OK, and for either
+ * after driver_left. Whether the driver wants an interrupt for used buffers is the
+ * ring's business (viommu_virtq_publish).
  */
 VIOMMU_API void viommu_virtio_pci_queue_irq(struct viommu_virtio_pci *vp, unsigned queue);
 VIOMMU_API void viommu_virtio_pci_config_irq(struct viommu_virtio_pci *vp);
@@ -103,7 +112,7 @@ struct viommu_virtio_pci_stats {
 	uint64_t kicks[VIOMMU_VIRTIO_QUEUES_MAX];
 	uint64_t irqs[VIOMMU_VIRTIO_QUEUES_MAX];
 	uint64_t config_irqs, resets;
-	uint64_t kicks_ignored; /* before DRIVER_OK, or of no enabled queue */
+	uint64_t kicks_ignored; /* before driver_ok, or of no enabled queue */
 };
 VIOMMU_API void viommu_virtio_pci_get_stats(const struct viommu_virtio_pci *vp,
 					    struct viommu_virtio_pci_stats *out);

@@ -178,6 +178,7 @@ void transport_init(struct viommu_virtio_pci *vp)
 {
 	/* First, so that nothing below can interrupt the driver any more. */
 	vp->status = 0;
+	vp->driver = DRIVER_AWAITED;
 	for (unsigned i = 0; i < vp->cfg.queues_nr; i++)
 		reset_queue(vp, i);
 	vp->device_feature_select = 0;
@@ -201,6 +202,49 @@ static bool may_complain(struct viommu_virtio_pci *vp)
 {
 	return vp->complaints < LIMIT_GUEST_LOG_LINES && ++vp->complaints;
 }
+
+/* ---- who is served ---- */
+
+static void lose_driver(struct viommu_virtio_pci *vp)
+{
+	/* First, so that nothing below can interrupt whoever masters the bus next. */
+	vp->driver = DRIVER_LEFT;
+	if (vp->ops.driver_left) {
+		for (unsigned i = 0; i < vp->cfg.queues_nr; i++)
+			vp->queue[i].enabled = false;
+		vp->ops.driver_left(vp->opaque);
+	}
+	for (unsigned i = 0; i < vp->cfg.queues_nr; i++)
+		reset_queue(vp, i);
+	if (may_complain(vp))
+		log_info(vp->log,
+			 "virtio device %u: the driver took bus mastering away; its "
+			 "rings are left alone until a reset.",
+			 vp->cfg.virtio_id);
+}
+
+/*
+ * Rings are memory: they are not touched without bus mastering. A driver may master
+ * the bus after DRIVER_OK (some firmware does). One that takes it away after that has
+ * left: Linux before 6.15 does no more to a virtio device before it starts another
+ * kernel (kexec), and that one masters the bus first and resets the device then. By
+ * that time the rings' memory may be somebody else's, so only the reset ends it.
+ */
+void transport_follow_driver(struct viommu_virtio_pci *vp)
+{
+	bool master = viommu_pci_bus_master(vp->pci);
+
+	if (vp->driver == DRIVER_SERVED && !master) {
+		lose_driver(vp);
+	} else if (vp->driver == DRIVER_AWAITED && master &&
+		   vp->status & STATUS_DRIVER_OK) {
+		vp->driver = DRIVER_SERVED;
+		if (vp->ops.driver_ok)
+			vp->ops.driver_ok(vp->opaque);
+	}
+}
+
+/* ---- status ---- */
 
 /*
  * The driver only ever adds bits ("Device Status Field": it MUST NOT clear one
@@ -226,8 +270,7 @@ static void write_status(struct viommu_virtio_pci *vp, uint8_t value)
 	}
 	if (added & STATUS_DRIVER_OK && vp->status & STATUS_FEATURES_OK) {
 		vp->status |= STATUS_DRIVER_OK;
-		if (vp->ops.driver_ok)
-			vp->ops.driver_ok(vp->opaque);
+		transport_follow_driver(vp);
 	}
 }
 
@@ -272,7 +315,7 @@ static void enable_queue(struct viommu_virtio_pci *vp, struct virtio_queue *q)
 	};
 
 	/* Before FEATURES_OK the ring's format is not settled. */
-	if (q->enabled || !(vp->status & STATUS_FEATURES_OK))
+	if (q->enabled || !(vp->status & STATUS_FEATURES_OK) || vp->driver == DRIVER_LEFT)
 		return;
 	q->enabled = !vp->ops.queue_enable(vp->opaque, vp->queue_select, &ring);
 	if (!q->enabled && may_complain(vp))

@@ -42,6 +42,12 @@ struct virtio_queue {
 /* 128 feature bits can be selected; only the low 64 are ever offered. */
 #define FEATURE_WORDS 4u
 
+enum driver_state {
+	DRIVER_AWAITED, /* DRIVER_OK or bus mastering is missing */
+	DRIVER_SERVED,
+	DRIVER_LEFT, /* it took bus mastering away: until a reset */
+};
+
 struct viommu_virtio_pci {
 	struct viommu_virtio_pci_config cfg;
 	struct viommu_virtio_ops ops;
@@ -54,6 +60,7 @@ struct viommu_virtio_pci {
 	uint32_t driver_features[FEATURE_WORDS];
 	uint16_t config_vector;
 	uint8_t status;
+	enum driver_state driver;
 	uint8_t generation; /* config_generation */
 	bool config_read;   /* the driver read configuration at this generation */
 	uint8_t isr;	    /* bit 0: queue, bit 1: configuration */
@@ -74,6 +81,8 @@ unsigned common_len(void);
 void transport_init(struct viommu_virtio_pci *vp);
 /* The same, and tells the device. */
 void transport_reset(struct viommu_virtio_pci *vp);
+/* DRIVER_OK or bus mastering may have changed: tells the device what that means. */
+void transport_follow_driver(struct viommu_virtio_pci *vp);
 bool feature_accepted(const struct viommu_virtio_pci *vp, unsigned bit);
 
 #endif

@@ -32,7 +32,7 @@ static void send_irq(struct viommu_virtio_pci *vp, uint16_t vector, uint8_t isr)
 void viommu_virtio_pci_queue_irq(struct viommu_virtio_pci *vp, unsigned queue)
 {
 	if (queue >= vp->cfg.queues_nr || !vp->queue[queue].enabled ||
-	    !(vp->status & STATUS_DRIVER_OK))
+	    vp->driver != DRIVER_SERVED)
 		return;
 	vp->stats.irqs[queue]++;
 	(void)PROBE2(notify, vp->cfg.virtio_id, queue);
@@ -47,7 +47,9 @@ void viommu_virtio_pci_config_irq(struct viommu_virtio_pci *vp)
 		vp->generation++;
 		vp->config_read = false;
 	}
-	if (!(vp->status & STATUS_DRIVER_OK))
+	/* Who does not master the bus yet learns of it then; who has left is not to
+	 * hear of it when the next one does. */
+	if (!(vp->status & STATUS_DRIVER_OK) || vp->driver == DRIVER_LEFT)
 		return;
 	vp->stats.config_irqs++;
 	send_irq(vp, vp->config_vector, ISR_CONFIG);
@@ -109,7 +111,7 @@ static void write_notify(struct viommu_virtio_pci *vp, unsigned offset)
 	unsigned queue = offset / VIRTIO_NOTIFY_SCALE;
 
 	if (queue >= vp->cfg.queues_nr || !vp->queue[queue].enabled ||
-	    !(vp->status & STATUS_DRIVER_OK)) {
+	    vp->driver != DRIVER_SERVED) {
 		vp->stats.kicks_ignored++;
 		return;
 	}
@@ -164,6 +166,12 @@ static void bar_write(void *opaque, unsigned bar, uint64_t offset, unsigned len,
 static void function_reset(void *opaque)
 {
 	transport_reset(opaque);
+}
+
+static void command_changed(void *opaque, uint16_t command)
+{
+	(void)command;
+	transport_follow_driver(opaque);
 }
 
 /* ---- capabilities ---- */
@@ -307,6 +315,7 @@ static int create_function(struct viommu_virtio_pci *vp)
 		.bar_read = bar_read,
 		.bar_write = bar_write,
 		.reset = function_reset,
+		.command_changed = command_changed,
 	};
 
 	return viommu_pci_create(&cfg, &ops, vp, &vp->alloc, vp->log, &vp->pci);

@@ -214,9 +214,11 @@ static void set_queue(struct guest *g, unsigned queue, uint64_t at)
 	put(g, COMMON_Q_ENABLE, 1, 2);
 }
 
+enum { COMMAND_OFF = 2, COMMAND_ON = 6 }; /* memory, and bus master */
+
 static void set_bus_master(struct vfu_client *c, bool on)
 {
-	uint16_t command = on ? 6 : 2; /* memory, and bus master */
+	uint16_t command = on ? COMMAND_ON : COMMAND_OFF;
 
 	assert_true(vfu_client_write(c, CONFIG, 4, &command, 2) >= 0);
 }
@@ -224,6 +226,18 @@ static void set_bus_master(struct vfu_client *c, bool on)
 void guest_bus_master(struct guest *g, bool on)
 {
 	set_bus_master(&g->iommu, on);
+}
+
+void guest_bus_master_blinks(struct guest *g)
+{
+	const struct {
+		uint64_t nr;
+		struct vfu_region_write1 w[2];
+	} m = {2, {{4, CONFIG, 2, {COMMAND_OFF}}, {4, CONFIG, 2, {COMMAND_ON}}}};
+
+	assert_int_equal(vfu_client_call(&g->iommu, VFU_REGION_WRITE_MULTI, &m, sizeof(m),
+					 NULL, 0, NULL),
+			 sizeof(m.nr));
 }
 
 void guest_prepare(struct guest *g)

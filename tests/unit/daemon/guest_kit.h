@@ -45,6 +45,8 @@ struct guest {
 void guest_start(struct guest *g, const struct viommud *d);
 /* Of the IOMMU. */
 void guest_bus_master(struct guest *g, bool on);
+/* Off and on again in one message, so that no turn lies between. */
+void guest_bus_master_blinks(struct guest *g);
 /* Resets the IOMMU and brings its driver up, with empty rings. */
 void guest_drive(struct guest *g);
 /* Its two halves. */

@@ -217,6 +217,32 @@ static void a_driver_without_bus_mastering_is_gone(void **state)
 	shut(&d, &g);
 }
 
+/* However short it was. */
+static void a_driver_that_left_for_a_moment_is_gone(void **state)
+{
+	static uint8_t before[DRIVER_LEN];
+	struct viommud d;
+	struct guest g;
+	unsigned used;
+
+	(void)state;
+	boot(&d, &g, usual);
+	use(&g);
+	used = guest_used(&g);
+	guest_bus_master_blinks(&g);
+	guest_post_event(&g);
+	guest_send(&g, &detach_it, sizeof(detach_it));
+	memcpy(before, g.ram, sizeof(before));
+	assert_int_equal(guest_fill(&g, 0x100000, 4096, 0x77), 0);
+	assert_int_equal(guest_fill(&g, 0x200000, 16, 0x5b), EFAULT);
+	let_it_turn(&g);
+	assert_int_equal(guest_used(&g), used);
+	assert_memory_equal(g.ram, before, sizeof(before));
+	guest_drive(&g);
+	use(&g);
+	shut(&d, &g);
+}
+
 /* Nothing happens before, whatever the bus was on the way there. */
 static void a_driver_masters_the_bus_late(void **state)
 {
@@ -753,6 +779,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(rings_as_asked),
 		cmocka_unit_test(next_vm),
 		cmocka_unit_test(a_driver_without_bus_mastering_is_gone),
+		cmocka_unit_test(a_driver_that_left_for_a_moment_is_gone),
 		cmocka_unit_test(a_driver_masters_the_bus_late),
 		cmocka_unit_test(nothing_is_taken_before_driver_ok),
 		cmocka_unit_test(many_requests),

@@ -472,13 +472,13 @@ static void a_driver_without_bus_mastering_is_gone(void **state)
 			send_read(v, i & 1, &reqs[i], VDISK_DATA + i * 4096);
 		turn(v);
 		assert_int_equal(slow.started, 4);
-		guest_bus_master(g, false);
 		memcpy(before, guest_at(g, 0), sizeof(before));
 		if (ended == 2)
 			answer(disk(v), 4, 0);
-		guest_run(g, 10);
+		guest_bus_master(g, false);
 		assert_int_equal(slow.cancels, ended == 2 ? 2 : 4);
 		assert_int_equal(guest_stat(g, "in_flight"), 0);
+		guest_run(g, 10);
 		assert_int_equal(endpoint_control(g->ep, "resize", "size=4M"), 0);
 		guest_bus_master(g, true);
 		vdrv_kick(&v->drv, 0);

@@ -273,7 +273,6 @@ static void card_without_bus_mastering_is_quiet(void **state)
 	vnic_post(v, 0, 1, 1536, 1);
 	guest_bus_master(v->drv.g, false);
 	for (unsigned on = 0; on < 2; on++) {
-		/* Before it has looked at the bus, too. */
 		assert_int_equal(endpoint_control(v->drv.g->ep, "link", "state=off"), 0);
 		assert_int_equal(endpoint_control(v->drv.g->ep, "link", "state=on"), 0);
 		vnic_send(v, 0, &h, frame, sizeof(frame), 0);
@@ -284,6 +283,32 @@ static void card_without_bus_mastering_is_quiet(void **state)
 		assert_int_equal(drvq_out_nr(&v->drv.q[1]), on + 1);
 		guest_bus_master(v->drv.g, true);
 	}
+	for (unsigned i = 0; i < GUEST_VECTORS; i++)
+		assert_int_equal(v->drv.g->irqs[i], 0);
+	vdrv_reset(&v->drv);
+	vnic_init(v);
+	assert_true(vnic_comes_back(v, own_mac, 0));
+	vnic_destroy(v);
+}
+
+/* Off and on again with no turn between. */
+static void card_sees_a_driver_that_left_for_a_moment(void **state)
+{
+	struct vnic *v = vnic_create(LOOPBACK, (struct vdrv_shape){.iommu = true});
+	const struct virtio_net_hdr h = {0};
+	uint8_t frame[60] = {0};
+
+	(void)state;
+	memcpy(frame, own_mac, sizeof(own_mac));
+	vnic_post(v, 0, 1, 1536, 1);
+	guest_bus_master(v->drv.g, false);
+	guest_bus_master(v->drv.g, true);
+	assert_int_equal(endpoint_control(v->drv.g->ep, "link", "state=off"), 0);
+	assert_int_equal(endpoint_control(v->drv.g->ep, "link", "state=on"), 0);
+	vnic_send(v, 0, &h, frame, sizeof(frame), 0);
+	vdrv_kick(&v->drv, 1);
+	guest_run(v->drv.g, 0);
+	assert_int_equal(drvq_out_nr(&v->drv.q[1]), 1);
 	for (unsigned i = 0; i < GUEST_VECTORS; i++)
 		assert_int_equal(v->drv.g->irqs[i], 0);
 	vdrv_reset(&v->drv);
@@ -305,6 +330,7 @@ int main(void)
 		cmocka_unit_test(broken_card_needs_a_reset),
 		cmocka_unit_test(card_goes_on_without_a_kick),
 		cmocka_unit_test(card_without_bus_mastering_is_quiet),
+		cmocka_unit_test(card_sees_a_driver_that_left_for_a_moment),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -65,6 +65,20 @@ static void driver_ok(void *opaque)
 	((struct fixture *)opaque)->driver_ok++;
 }
 
+/* A device that tries to interrupt meanwhile has no effect. */
+static void driver_left(void *opaque)
+{
+	struct fixture *f = opaque;
+
+	assert_false(viommu_pci_bus_master(f->pci));
+	f->left++;
+	for (unsigned i = 0; i < QUEUES; i++) {
+		f->enabled[i] = false;
+		viommu_virtio_pci_queue_irq(f->vp, i);
+	}
+	viommu_virtio_pci_config_irq(f->vp);
+}
+
 static void reset(void *opaque)
 {
 	struct fixture *f = opaque;
@@ -86,6 +100,7 @@ const struct viommu_virtio_ops virtio_ops = {
 	.queue_disable = queue_disable,
 	.notify = notify,
 	.driver_ok = driver_ok,
+	.driver_left = driver_left,
 	.reset = reset,
 };
 

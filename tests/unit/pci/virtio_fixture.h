@@ -22,7 +22,7 @@ struct fixture {
 	uint8_t config[CONFIG_LEN];
 	struct viommu_virtq_config ring[QUEUES];
 	bool enabled[QUEUES];
-	unsigned notified[QUEUES], driver_ok, resets, disables, lines;
+	unsigned notified[QUEUES], driver_ok, left, resets, disables, lines;
 	unsigned msix[QUEUES + 1];
 	bool pin;
 	/* Offsets in BAR 0 found through the capabilities. */
