@@ -74,6 +74,18 @@ class Plan(unittest.TestCase):
         other = self.rounds(dataclasses.replace(OPTIONS, seed=8))
         self.assertNotEqual(rounds[1, 1], other[1, 1])
 
+    def test_each_round_has_guests_of_its_own(self):
+        steps = plan.plan(OPTIONS)
+        keys = {plan.guest_key(s) for s in steps}
+        self.assertEqual(len(keys), 2 * 3 * 4)
+        for step in steps:
+            vcpus, number, kind = plan.guest_key(step)
+            self.assertEqual((vcpus, kind), (step.vcpus, step.row.guest))
+            self.assertEqual(number, step.round or 1)
+        # Once gone, a guest is not wanted again.
+        laps = [plan.guest_key(s)[:2] for s in steps]
+        self.assertEqual(laps, sorted(laps))
+
     def test_rows_are_alternated_not_blocked(self):
         names = [s.row.name for s in plan.plan(OPTIONS) if s.vcpus == 2 and s.round]
         first = [i for i, name in enumerate(names) if name == "viommu-lazy"]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause OR GPL-2.0-only
-"""Guests that stand by: each is booted once, told what to do through its result
+"""Guests that stand by: each is booted once a round, told what to do through its result
 channel, and stopped while another one is measured."""
 
 import json

@@ -148,6 +148,13 @@ def cost(step, options):
     return SWITCH_SECONDS[step.endpoint] + len(step.jobs) * (own + JOB_SECONDS)
 
 
+def guest_key(step):
+    """Which guest a step runs in. Each round has guests of its own, as two boots of one
+    kind may differ by more than two rounds of a boot; counting is done in the first
+    round's."""
+    return step.vcpus, step.round or 1, step.row.guest
+
+
 def total_cost(steps, options):
-    boots = {(s.vcpus, s.row.guest) for s in steps}
+    boots = {guest_key(s) for s in steps}
     return sum(cost(s, options) for s in steps) + BOOT_SECONDS * len(boots)

@@ -8,9 +8,9 @@ import time
 from .guests import BenchGuest
 from labkit import LabError
 from netlab import Iperf
-from .plan import BOOT_SECONDS, ENDPOINTS, cost, plan, total_cost
+from .plan import BOOT_SECONDS, ENDPOINTS, cost, guest_key, plan, total_cost
 
-BOOTS_MAX = 5  # of one guest: more and it is given up
+BOOTS_MAX = 3  # of one guest: more and it is given up
 TRIES = 2      # of a step
 
 
@@ -47,7 +47,7 @@ class Runner:
         """Raises Stopped."""
         try:
             for step in plan(self.options):
-                self._drop(lambda key, step=step: key[0] != step.vcpus)
+                self._drop(lambda key, step=step: key[:2] != guest_key(step)[:2])
                 self._step(step)
                 self.screen.done(cost(step, self.options))
         finally:
@@ -65,7 +65,7 @@ class Runner:
 
     def _guest(self, step):
         """The guest of a step, running; booted when it is not there."""
-        key = step.vcpus, step.row.guest
+        key = guest_key(step)
         if key in self.guests:
             self.guests[key].resume()
             return self.guests[key]
@@ -102,7 +102,7 @@ class Runner:
             except (LabError, OSError, ValueError, KeyError, StopIteration) as error:
                 why = str(error)
             self.screen.say(f"failed: {describe(step)}, {left[0] if left else 'end'}: {why}")
-            self._drop(lambda k: k == (step.vcpus, step.row.guest))
+            self._drop(lambda k: k == guest_key(step))
             self._stop_server()
         for name in left:
             if step.round:
