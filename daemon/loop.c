@@ -37,8 +37,6 @@ struct loop {
 	pthread_t thread;
 	bool running; /* the thread exists; owned by whoever starts and stops */
 	int wake_fd;
-	int calm, urgent; /* nice values, if has_nice */
-	bool has_nice;
 
 	/* protects calls, their state, opened and stopping; nothing is called
 	 * with it held */
@@ -59,8 +57,7 @@ struct loop {
 	unsigned left;	    /* LOOP_* bits that the sockets' last look left */
 	uint64_t turn_ns;   /* when this round's work began */
 	uint64_t looked_ns; /* when the last look found nothing; 0: it did */
-	int nice;	    /* the one in force, if has_nice */
-	uint64_t urgent_ns; /* when the last urgent work was found */
+	struct hurry hurry;
 };
 
 int loop_create(const char *name, bool automatic, uint32_t poll_us, struct loop **out)
@@ -123,11 +120,9 @@ void loop_set_policy(struct loop *loop, bool automatic, uint32_t poll_us)
 	policy->sleeps = old.sleeps;
 }
 
-void loop_set_nice(struct loop *loop, int calm, int urgent)
+void loop_set_hurry(struct loop *loop, const struct hurry *hurry)
 {
-	loop->calm = calm;
-	loop->urgent = urgent;
-	loop->has_nice = true;
+	loop->hurry = *hurry;
 }
 
 void loop_get_stats(const struct loop *loop, struct loop_stats *out)
@@ -346,6 +341,7 @@ static void go_to_sleep(struct loop *loop, int timeout)
 		poll(fds, nr, timeout);
 	}
 	atomic_store(&loop->asleep, false);
+	hurry_slept(&loop->hurry);
 	if (fds[0].revents & POLLIN) {
 		n = read(loop->wake_fd, &count, sizeof(count));
 		(void)n;
@@ -418,26 +414,6 @@ static void look_at_sockets(struct loop *loop)
 	loop->left = do_messages(loop);
 }
 
-static void take_nice(struct loop *loop, int nice)
-{
-	if (!loop->has_nice || nice == loop->nice)
-		return;
-	/* On Linux that is this thread alone. Refused once, refused always. */
-	loop->has_nice = !setpriority(PRIO_PROCESS, 0, nice);
-	loop->nice = nice;
-}
-
-/* After a look that began at `now` and found that. */
-static void be_urgent_or_calm(struct loop *loop, unsigned found, uint64_t now)
-{
-	if (found & LOOP_URGENT) {
-		loop->urgent_ns = now;
-		take_nice(loop, loop->urgent);
-	} else if (now - loop->urgent_ns > LOOP_CALM_NS) {
-		take_nice(loop, loop->calm);
-	}
-}
-
 static void run(struct loop *loop)
 {
 	unsigned found;
@@ -452,7 +428,7 @@ static void run(struct loop *loop)
 		loop->looked_ns = 0;
 		loop->turn_ns = began;
 		found = do_work(loop);
-		be_urgent_or_calm(loop, found, began);
+		hurry_look(&loop->hurry, found & LOOP_URGENT, began);
 		if (found & LOOP_DONE)
 			worked(loop, began);
 		else if (!((found | loop->left) & LOOP_MORE))
@@ -507,8 +483,6 @@ static void *thread_main(void *arg)
 {
 	struct loop *loop = arg;
 
-	loop->nice = getpriority(PRIO_PROCESS, 0);
-	take_nice(loop, loop->calm);
 	want_short_slices();
 	wait_open(loop);
 	run(loop);

@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "hurry.h"
 #include "policy.h"
 
 struct loop;
@@ -57,13 +58,9 @@ int loop_create(const char *name, bool automatic, uint32_t poll_us, struct loop 
 /* Stopped, members removed. NULL is allowed. */
 void loop_destroy(struct loop *loop);
 
-/*
- * The nice value of the thread: `urgent` from work that is LOOP_URGENT until it looks and
- * there has been none for LOOP_CALM_NS; else `calm`. Before loop_start(). Values that
- * are not allowed are left alone.
- */
-#define LOOP_CALM_NS 20000000u
-void loop_set_nice(struct loop *loop, int calm, int urgent);
+/* The thread goes before others while there is work that is LOOP_URGENT, if hurry_allow()
+ * said that it may. Before loop_start(). */
+void loop_set_hurry(struct loop *loop, const struct hurry *hurry);
 
 /* Starts the thread, which waits for loop_open(): all it needs to begin is done
  * when this returns. Result: 0, -errno. */

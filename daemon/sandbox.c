@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <grp.h>
 #include <pwd.h>
+#include <sched.h>
 #include <seccomp.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -102,7 +103,6 @@ static const int basic_calls[] = {
 	SCMP_SYS(exit_group),
 	SCMP_SYS(futex),
 	SCMP_SYS(getpid),
-	SCMP_SYS(getpriority),
 	SCMP_SYS(getrandom),
 	SCMP_SYS(gettid),
 	SCMP_SYS(gettimeofday),
@@ -187,6 +187,9 @@ static int add_all(scmp_filter_ctx filter, uint32_t action, const int *calls, un
 	return r;
 }
 
+/* What a thread may change its scheduling to; see daemon/hurry.h. */
+static const int policies[] = {SCHED_OTHER, SCHED_BATCH, SCHED_IDLE, SCHED_RR};
+
 /* Calls that are fine with some arguments only. */
 static int add_checked(scmp_filter_ctx filter)
 {
@@ -202,10 +205,10 @@ static int add_checked(scmp_filter_ctx filter)
 	if (!r)
 		r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1,
 				     SCMP_A0(SCMP_CMP_EQ, AF_UNIX, 0));
-	if (!r) /* the calling thread's own */
-		r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(setpriority), 2,
-				     SCMP_A0(SCMP_CMP_EQ, PRIO_PROCESS, 0),
-				     SCMP_A1(SCMP_CMP_EQ, 0, 0));
+	for (i = 0; !r && i < ARRAY_LEN(policies); i++) /* the calling thread's own */
+		r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(sched_setscheduler),
+				     2, SCMP_A0(SCMP_CMP_EQ, 0, 0),
+				     SCMP_A1(SCMP_CMP_EQ, (scmp_datum_t)policies[i], 0));
 	for (i = 0; !r && i < ARRAY_LEN(fcntls); i++)
 		r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(fcntl), 1,
 				     SCMP_A1(SCMP_CMP_EQ, (scmp_datum_t)fcntls[i], 0));

@@ -16,7 +16,7 @@ bool sandbox_limits(struct problem *problem);
  * CAP_SYS_NICE. To be called while there is one thread. */
 bool sandbox_drop_privileges(const char *user, bool keep_nice, struct problem *problem);
 /* The calling thread gives up that one too. One made before keeps it; behind the filter
- * that lets it change its own nice value. */
+ * that lets it change its own scheduling policy. */
 bool sandbox_drop_nice(struct problem *problem);
 
 /* What some endpoints need beyond the list, or'ed. */

@@ -9,13 +9,8 @@
 #include "sandbox.h"
 #include "server.h"
 
-/* Of the IOMMU's thread while it has requests. A virtual CPU spins for each reply with
- * interrupts off, and others spin for the lock that one holds. */
-#define IOMMU_NICE (-15)
 /* On so many the endpoints have no thread of their own. */
 #define CPUS_FEW 2
-/* What RLIMIT_NICE calls that. */
-#define IOMMU_NICE_LIMIT (20 - IOMMU_NICE)
 
 /* ---- making it ---- */
 
@@ -134,32 +129,31 @@ bool server_listen(struct server *server, struct problem *problem)
 	return true;
 }
 
-/* Whether a thread without capabilities may set that nice value, now or from here on. */
+/* Whether a thread without capabilities may go first, now or from here on. */
 static bool limit_allows(void)
 {
-	struct rlimit limit = {IOMMU_NICE_LIMIT, IOMMU_NICE_LIMIT};
+	struct rlimit limit = {1, 1};
 
 	/* If that is refused, it may be as high already. */
-	setrlimit(RLIMIT_NICE, &limit);
-	return !getrlimit(RLIMIT_NICE, &limit) && limit.rlim_cur >= IOMMU_NICE_LIMIT;
+	setrlimit(RLIMIT_RTPRIO, &limit);
+	return !getrlimit(RLIMIT_RTPRIO, &limit) && limit.rlim_cur;
 }
 
 void server_raise(struct server *server)
 {
-	server->nice = getpriority(PRIO_PROCESS, 0);
-	if (!server->settings->priority || server->nice <= IOMMU_NICE)
+	struct hurry hurry = {.allowed = false};
+	int r;
+
+	if (!server->settings->priority)
 		return;
-	if (setpriority(PRIO_PROCESS, 0, IOMMU_NICE)) {
+	r = hurry_allow(&hurry);
+	if (r) {
 		log_write(server->host.log, VIOMMU_LOG_DEBUG,
-			  "the IOMMU's thread has ordinary priority: nice %d: %s",
-			  IOMMU_NICE, strerror(errno));
+			  "the IOMMU's thread cannot go before others: %s", strerror(-r));
 		return;
 	}
-	/* A disk at that priority would cut the guest's batches short. */
-	if (server->shared) {
-		loop_set_nice(server->iommu_loop, server->nice, IOMMU_NICE);
-		server->keep_nice = !limit_allows();
-	}
+	loop_set_hurry(server->iommu_loop, &hurry);
+	server->keep_nice = !limit_allows();
 }
 
 bool server_start(struct server *server, struct problem *problem)
@@ -167,8 +161,7 @@ bool server_start(struct server *server, struct problem *problem)
 	unsigned i;
 	int r = loop_start(server->iommu_loop);
 
-	/* It has inherited the priority, and the right to it; nobody else is to. */
-	setpriority(PRIO_PROCESS, 0, server->nice);
+	/* It has inherited the right to go first; nobody else is to. */
 	if (server->keep_nice && !sandbox_drop_nice(problem))
 		return false;
 	for (i = 0; !r && i < server->loops_nr; i++)

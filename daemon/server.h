@@ -19,7 +19,6 @@ struct server {
 	struct loop *iommu_loop;
 	struct loop *loops[DAEMON_THREADS_MAX]; /* endpoints'; none: the IOMMU's */
 	unsigned loops_nr, next_loop;
-	int nice;	/* as we were started, from server_raise() on */
 	bool keep_nice; /* the IOMMU's thread needs CAP_SYS_NICE */
 	bool shared; /* endpoints are on the IOMMU's thread: all, or unless they block */
 	struct iommu *iommu;
@@ -36,7 +35,7 @@ struct server {
 bool server_create(const struct settings *settings, struct log *log, struct server **out,
 		   struct problem *problem);
 bool server_listen(struct server *server, struct problem *problem);
-/* Takes the priority of the IOMMU's thread, which server_start() leaves to it alone;
+/* Lets the IOMMU's thread go before others, which server_start() leaves to it alone;
  * before rights are given up, but for those that keep_nice says. Goes on without if it
  * is not allowed. */
 void server_raise(struct server *server);

@@ -7,7 +7,7 @@
 
 #include "log.h"
 #include "loop.h"
-#include "nice_kit.h"
+#include "sched_kit.h"
 #include "test.h"
 
 struct member {
@@ -338,16 +338,15 @@ static void request(struct member *m)
 	await(&m->done, want);
 }
 
-/* Makes requests until the thread has that nice value, 30 s at most. */
-static void await_nice(struct member *m, int nice)
+/* Makes requests until the thread has that scheduling policy, 30 s at most. */
+static void await_policy(struct member *m, int policy)
 {
 	unsigned tries = 10000;
 
 	do {
 		request(m);
 		usleep(3000);
-	} while (getpriority(PRIO_PROCESS, (id_t)atomic_load(&m->tid)) != nice &&
-		 --tries);
+	} while (sched_getscheduler(atomic_load(&m->tid)) != policy && --tries);
 	assert_int_not_equal(tries, 0);
 }
 
@@ -355,25 +354,26 @@ static void await_nice(struct member *m, int nice)
  * that may not rise goes on as it is. */
 static void urgent_and_calm(void **state)
 {
-	int calm = getpriority(PRIO_PROCESS, 0) + 5, urgent = calm - 4;
-	bool may = may_set_nice(calm, urgent);
+	int own = sched_getscheduler(0), first = first_policy();
+	struct hurry hurry = {.allowed = false};
 	struct loop *loop;
 	struct member m;
 
 	(void)state;
 	make(&loop, &m, true, 200);
-	loop_set_nice(loop, calm, urgent);
+	assert_int_equal(!hurry_allow(&hurry), first != own);
+	loop_set_hurry(loop, &hurry);
 	assert_int_equal(loop_start(loop), 0);
 	loop_open(loop);
-	await_nice(&m, calm);
+	await_policy(&m, own);
 	for (unsigned round = 0; round < 3; round++) {
 		atomic_store(&m.urgent, LOOP_URGENT);
-		await_nice(&m, may ? urgent : calm);
+		await_policy(&m, first);
 		atomic_store(&m.urgent, 0);
-		await_nice(&m, calm);
+		await_policy(&m, own);
 	}
 	/* The test's own thread is not the one that was meant. */
-	assert_int_equal(getpriority(PRIO_PROCESS, 0), calm - 5);
+	assert_int_equal(sched_getscheduler(0), own);
 	stop(loop, &m);
 }
 

@@ -15,6 +15,7 @@
 #include <cap-ng.h>
 
 #include "sandbox.h"
+#include "sched_kit.h"
 #include "test.h"
 
 /* Runs try() in a child behind the filter; its wait status. What the child says
@@ -65,14 +66,31 @@ static void lives(int (*try)(void))
 	assert_int_equal(WEXITSTATUS(status), 0);
 }
 
-static int try_others_nice(void)
+static int set_policy(pid_t pid, int policy, int priority)
 {
-	return setpriority(PRIO_PROCESS, 1, 0);
+	struct sched_param param = {.sched_priority = priority};
+
+	return sched_setscheduler(pid, policy, &param);
 }
 
-static int try_own_nice(void)
+static int try_others_policy(void)
 {
-	return setpriority(PRIO_PROCESS, 0, getpriority(PRIO_PROCESS, 0));
+	return set_policy(1, SCHED_OTHER, 0);
+}
+
+static int try_fifo(void)
+{
+	return set_policy(0, SCHED_FIFO, 1);
+}
+
+static int try_own_policy(void)
+{
+	return set_policy(0, SCHED_OTHER, 0);
+}
+
+static int try_nice(void)
+{
+	return setpriority(PRIO_PROCESS, 0, 0);
 }
 
 static int try_schedule(void)
@@ -154,7 +172,9 @@ static void forbidden(void **state)
 {
 	(void)state;
 	dies(try_execve);
-	dies(try_others_nice);
+	dies(try_others_policy);
+	dies(try_fifo);
+	dies(try_nice);
 	dies(try_schedule);
 	dies(try_packet);
 	dies(try_tap);
@@ -190,7 +210,7 @@ static int use_sockets(void)
 static void allowed(void **state)
 {
 	(void)state;
-	lives(try_own_nice);
+	lives(try_own_policy);
 	lives(open_file);
 	lives(use_memory);
 	lives(use_sockets);
@@ -278,7 +298,7 @@ static int drop_in_place(void)
 	return capng_have_capabilities(CAPNG_SELECT_CAPS) != CAPNG_NONE ? 2 : 0;
 }
 
-/* One capability is left, for this thread's own nice value, and goes when told to. */
+/* One capability is left, for this thread's own scheduling, and goes when told to. */
 static int keep_nice(void)
 {
 	struct problem problem;
@@ -291,14 +311,14 @@ static int keep_nice(void)
 	if (!capng_have_capability(CAPNG_EFFECTIVE, CAP_SYS_NICE) ||
 	    capng_have_capability(CAPNG_PERMITTED, CAP_SETUID) || !setuid(0))
 		return 3;
-	if (setpriority(PRIO_PROCESS, 0, 5) || setpriority(PRIO_PROCESS, 0, -15))
+	if (set_policy(0, SCHED_RR, 1) || set_policy(0, SCHED_OTHER, 0))
 		return 4;
 	if (!sandbox_drop_nice(&problem))
 		return 5;
 	capng_get_caps_process();
 	if (capng_have_capabilities(CAPNG_SELECT_CAPS) != CAPNG_NONE)
 		return 6;
-	return setpriority(PRIO_PROCESS, 0, -16) ? 0 : 7;
+	return set_policy(0, SCHED_RR, 1) ? 0 : 7;
 }
 
 static int limits(void)
@@ -339,7 +359,8 @@ static void privileges(void **state)
 	}
 	assert_int_equal(in_child(drop_to_nobody), 0);
 	capng_get_caps_process();
-	if (capng_have_capability(CAPNG_PERMITTED, CAP_SYS_NICE))
+	if (capng_have_capability(CAPNG_PERMITTED, CAP_SYS_NICE) &&
+	    first_policy() == SCHED_RR)
 		assert_int_equal(in_child(keep_nice), 0);
 }
 

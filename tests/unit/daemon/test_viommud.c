@@ -15,7 +15,7 @@
 #include "cpus.h"
 #include "guest_kit.h"
 #include "limits.h"
-#include "nice_kit.h"
+#include "sched_kit.h"
 #include <viommu/proto.h>
 #include <viommu/virtio_pci.h>
 
@@ -618,13 +618,12 @@ static void many_endpoints(void **state)
 	shut(&d, &g);
 }
 
-/* All behind the filter, and all of it used. */
-/* Nice value of the thread called so; not the first, which is the program's. */
-static int nice_of(const struct viommud *d, const char *name)
+/* Scheduling policy of the thread called so; not the first, which is the program's. */
+static int policy_of(const struct viommud *d, const char *name)
 {
 	char path[300], comm[32];
 	struct dirent *entry;
-	int nice = 20;
+	int policy = -1;
 	DIR *dir;
 
 	snprintf(path, sizeof(path), "/proc/%d/task", d->pid);
@@ -641,61 +640,50 @@ static int nice_of(const struct viommud *d, const char *name)
 		assert_int_equal(fscanf(f, "%31[^\n]", comm), 1);
 		fclose(f);
 		if (!strcmp(comm, name))
-			nice = getpriority(PRIO_PROCESS, (id_t)tid);
+			policy = sched_getscheduler(tid);
 	}
 	closedir(dir);
-	return nice;
+	return policy;
 }
 
-/* Only the IOMMU's thread, and only if we may. */
-static void goes_before_others(void **state)
+/* Only the IOMMU's thread, only while there are requests, and only if we may and are not
+ * told otherwise; behind the filter, with the capabilities that are not wanted for it
+ * gone. */
+static void goes_before_others(const char *threads, const char *priority)
 {
 	const char *options[] = {
-		"--no-seccomp",		  "--priority", "--threads", "1", "--endpoint",
-		"dmatest,id=dma,ep=0x28", NULL};
-	int own = getpriority(PRIO_PROCESS, 0), raised;
-	struct viommud d;
-
-	(void)state;
-	raised = own > -15 && may_set_nice(own, -15) ? -15 : own;
-	viommud_start(&d, program, options);
-	assert_int_equal(nice_of(&d, "iommu"), raised);
-	assert_int_equal(nice_of(&d, "endpoints-0"), own);
-	assert_int_equal(getpriority(PRIO_PROCESS, (id_t)d.pid), own);
-	end_well(&d, SIGTERM);
-	options[1] = "--no-priority";
-	viommud_start(&d, program, options);
-	assert_int_equal(nice_of(&d, "iommu"), own);
-	end_well(&d, SIGTERM);
-}
-
-/* With endpoints on it, it goes first while there are requests; behind the filter, with
- * the capabilities that are not wanted for it gone. */
-static void goes_before_others_at_times(void **state)
-{
-	static const char *const options[] = {"--threads", "0", "--endpoint",
-					      "dmatest,id=dma,ep=0x28", NULL};
-	int own = getpriority(PRIO_PROCESS, 0), raised;
+		"--threads", threads, priority, "--endpoint", "dmatest,id=dma,ep=0x28",
+		NULL};
+	int own = sched_getscheduler(0), first = own;
 	unsigned tries = 2000;
 	struct viommud d;
 	struct guest g;
 
-	(void)state;
-	raised = own > -15 && may_set_nice(own, -15) ? -15 : own;
-	viommud_start(&d, program, options);
-	assert_int_equal(nice_of(&d, "iommu"), own);
-	guest_start(&g, &d);
+	if (!strcmp(priority, "--priority"))
+		first = first_policy();
+	boot(&d, &g, options);
+	use(&g);
 	do
-		use(&g);
-	while (nice_of(&d, "iommu") != raised && --tries);
+		assert_int_equal(guest_attach(&g, 1, 0x28), VIRTIO_IOMMU_S_OK);
+	while (policy_of(&d, "iommu") != first && --tries);
 	assert_int_not_equal(tries, 0);
+	assert_int_equal(policy_of(&d, "endpoints-0"), *threads == '0' ? -1 : own);
+	assert_int_equal(sched_getscheduler(d.pid), own);
 	/* Each answer is a look. */
 	do {
 		json_decref(viommud_ask(&d, "{\"command\":\"stat\"}"));
 		usleep(2000);
-	} while (nice_of(&d, "iommu") != own && --tries);
+	} while (policy_of(&d, "iommu") != own && --tries);
 	assert_int_not_equal(tries, 0);
 	shut(&d, &g);
+}
+
+static void goes_first(void **state)
+{
+	(void)state;
+	goes_before_others("1", "--priority");
+	goes_before_others("0", "--priority");
+	goes_before_others("0", "--no-priority");
 }
 
 static void on_thread(struct viommud *d, unsigned endpoint, const char *thread)
@@ -790,8 +778,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(hot_plug),
 		cmocka_unit_test(ends_with_the_vm),
 		cmocka_unit_test(many_endpoints),
-		cmocka_unit_test(goes_before_others),
-		cmocka_unit_test(goes_before_others_at_times),
+		cmocka_unit_test(goes_first),
 		cmocka_unit_test(threads_by_cpus),
 		cmocka_unit_test(behind_the_filter),
 	};
