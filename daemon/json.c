@@ -105,6 +105,7 @@ json_t *json_loop(const struct loop *loop)
 	json_object_set_new(out, "policy",
 			    json_string(stats.policy.automatic ? "auto" : "fixed"));
 	json_put(out, "max_us", stats.policy.max_ns / 1000);
+	json_object_set_new(out, "crowded", json_boolean(stats.policy.crowded));
 	json_put(out, "window_ns", policy_window(&stats.policy));
 	json_put(out, "gap_ns", stats.policy.gap_ns);
 	json_put(out, "polls", stats.policy.polls);

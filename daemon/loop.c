@@ -8,9 +8,11 @@
 #include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/sysinfo.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "crowd.h"
 #include "log.h"
 #include "loop.h"
 
@@ -58,6 +60,7 @@ struct loop {
 	uint64_t turn_ns;   /* when this round's work began */
 	uint64_t looked_ns; /* when the last look found nothing; 0: it did */
 	struct hurry hurry;
+	struct crowd crowd;
 };
 
 int loop_create(const char *name, bool automatic, uint32_t poll_us, struct loop **out)
@@ -79,6 +82,7 @@ int loop_create(const char *name, bool automatic, uint32_t poll_us, struct loop 
 	pthread_cond_init(&loop->changed, &attr);
 	pthread_condattr_destroy(&attr);
 	policy_init(&loop->stats.policy, automatic, poll_us);
+	crowd_open(&loop->crowd, CROWD_LOAD, (unsigned)get_nprocs());
 	*out = loop;
 	return 0;
 }
@@ -87,6 +91,7 @@ void loop_destroy(struct loop *loop)
 {
 	if (!loop)
 		return;
+	crowd_close(&loop->crowd);
 	close(loop->wake_fd);
 	pthread_cond_destroy(&loop->changed);
 	pthread_mutex_destroy(&loop->lock);
@@ -366,6 +371,7 @@ static void idle(struct loop *loop, unsigned found, uint64_t now)
 	struct policy *policy = &loop->stats.policy;
 
 	loop->idled = true;
+	policy->crowded = crowd_look(&loop->crowd, now);
 	if (now >= policy_deadline(policy)) {
 		rest(loop, found);
 		return;

@@ -51,16 +51,25 @@ void policy_more(struct policy *policy, uint64_t ended)
 	policy->ended_ns = ended;
 }
 
+static uint64_t less(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
 uint64_t policy_window(const struct policy *policy)
 {
 	uint64_t window = policy->gap_ns + policy->gap_ns / 4 + 4 * policy->dev_ns;
+	uint64_t max = policy->max_ns, worth = policy->max_ns * GAP_WORTH;
 
 	if (!policy->automatic)
 		return policy->max_ns;
-	if (policy->gap_ns > policy->max_ns * GAP_WORTH)
+	if (policy->crowded) {
+		max = less(max, POLICY_CROWDED_MAX_NS);
+		worth = less(worth, POLICY_CROWDED_GAP_NS);
+	}
+	if (policy->gap_ns > worth)
 		return 0;
-	window += POLICY_MIN_NS;
-	return window < policy->max_ns ? window : policy->max_ns;
+	return less(window + POLICY_MIN_NS, max);
 }
 
 uint64_t policy_deadline(const struct policy *policy)

@@ -15,6 +15,9 @@
  *           lies within an I/O: Linux puts its requests into the ring one by one
  *   window  a bit more than gap + 4 deviations, at most max; zero if the gap is
  *           above twice the max
+ *
+ * Where that CPU time is the guest's for sure, because other threads would keep all CPUs
+ * busy, watching costs what a kick costs after some 200 us: a longer gap is not worth it.
  */
 #ifndef DAEMON_POLICY_H
 #define DAEMON_POLICY_H
@@ -28,8 +31,14 @@
 /* Short. */
 #define POLICY_GAP_MIN_NS 30000u
 
+/* Where it is crowded: the longest mean gap that is watched for, and the longest window.
+ */
+#define POLICY_CROWDED_GAP_NS 200000u
+#define POLICY_CROWDED_MAX_NS 250000u
+
 struct policy {
 	bool automatic;	   /* else: the window is always max_ns */
+	bool crowded;	   /* watching takes a CPU from somebody (daemon/crowd.h) */
 	uint64_t max_ns;   /* 0: never watch */
 	uint64_t gap_ns;   /* the estimate */
 	uint64_t dev_ns;   /* mean distance of a gap from it */

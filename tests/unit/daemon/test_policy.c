@@ -227,6 +227,40 @@ static void close_requests_bring_it_back(void **state)
 	assert_in_range(seen, 30, 50);
 }
 
+/* Watching takes a CPU from the guest: only for gaps that cost less than a kick, and not
+ * for long. */
+static void crowded(void **state)
+{
+	struct clock c;
+	unsigned i;
+
+	(void)state;
+	start(&c, 500);
+	for (i = 0; i < 100; i++)
+		request(&c, 150 * US);
+	assert_in_range(policy_window(&c.policy), 190 * US, 250 * US);
+	c.policy.crowded = true;
+	assert_in_range(policy_window(&c.policy), 190 * US, 250 * US);
+	for (i = 0; i < 100; i++)
+		request(&c, i % 2 ? 300 * US : 60 * US);
+	assert_int_equal(policy_window(&c.policy), POLICY_CROWDED_MAX_NS);
+	for (i = 0; i < 100; i++)
+		request(&c, 250 * US);
+	assert_int_equal(policy_window(&c.policy), 0);
+	assert_int_equal(policy_deadline(&c.policy), 0);
+	c.policy.crowded = false;
+	assert_in_range(policy_window(&c.policy), 310 * US, 400 * US);
+	/* A short maximum stays what it was, and what is fixed stays fixed. */
+	start(&c, 50);
+	c.policy.crowded = true;
+	for (i = 0; i < 100; i++)
+		request(&c, 40 * US);
+	assert_in_range(policy_window(&c.policy), 50 * US, 50 * US);
+	policy_init(&c.policy, false, 500);
+	c.policy.crowded = true;
+	assert_int_equal(policy_window(&c.policy), 500 * US);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -239,6 +273,7 @@ int main(void)
 		cmocka_unit_test(never_above_max),
 		cmocka_unit_test(bursts),
 		cmocka_unit_test(fixed),
+		cmocka_unit_test(crowded),
 		cmocka_unit_test(counts),
 		cmocka_unit_test(parts_of_one_io),
 		cmocka_unit_test(close_requests_bring_it_back),
