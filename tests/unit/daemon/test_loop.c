@@ -377,13 +377,35 @@ static void urgent_and_calm(void **state)
 	stop(loop, &m);
 }
 
+/* Started as SCHED_BATCH, say with chrt, it stays that. */
+static void inherits_policy(void **state)
+{
+	int own = sched_getscheduler(0);
+	struct loop *loop;
+	struct member m;
+
+	(void)state;
+	assert_true(take_policy(SCHED_BATCH));
+	start(&loop, &m, true, 200);
+	assert_true(take_policy(own));
+	loop_open(loop);
+	request(&m);
+	assert_int_equal(sched_getscheduler(atomic_load(&m.tid)), SCHED_BATCH);
+	stop(loop, &m);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(urgent_and_calm),	 cmocka_unit_test(waits_for_open),
-		cmocka_unit_test(sleeps_until_notified), cmocka_unit_test(watches),
-		cmocka_unit_test(late_request),		 cmocka_unit_test(big_batches),
-		cmocka_unit_test(comes_back_soon),	 cmocka_unit_test(calls),
+		cmocka_unit_test(urgent_and_calm),
+		cmocka_unit_test(inherits_policy),
+		cmocka_unit_test(waits_for_open),
+		cmocka_unit_test(sleeps_until_notified),
+		cmocka_unit_test(watches),
+		cmocka_unit_test(late_request),
+		cmocka_unit_test(big_batches),
+		cmocka_unit_test(comes_back_soon),
+		cmocka_unit_test(calls),
 		cmocka_unit_test(call_too_late),
 	};
 
