@@ -347,6 +347,7 @@ static void go_to_sleep(struct loop *loop, int timeout)
 	}
 	atomic_store(&loop->asleep, false);
 	hurry_slept(&loop->hurry);
+	loop->stats.policy.crowded = crowd_look(&loop->crowd, now_ns());
 	if (fds[0].revents & POLLIN) {
 		n = read(loop->wake_fd, &count, sizeof(count));
 		(void)n;
@@ -371,7 +372,9 @@ static void idle(struct loop *loop, unsigned found, uint64_t now)
 	struct policy *policy = &loop->stats.policy;
 
 	loop->idled = true;
-	policy->crowded = crowd_look(&loop->crowd, now);
+	/* Not right after work: that has woken others for a moment. */
+	if (loop->watching)
+		policy->crowded = crowd_look(&loop->crowd, now);
 	if (now >= policy_deadline(policy)) {
 		rest(loop, found);
 		return;
