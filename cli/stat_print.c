@@ -142,8 +142,9 @@ static void print_faults_line(FILE *out, json_t *faults)
 
 static void print_loop(FILE *out, const char *name, json_t *loop)
 {
-	fprintf(out, "%-12s %-6s %7lld %10.1f %10lld %10lld %10lld %10.1f %10.1f\n", name,
-		text(loop, "policy"), number(loop, "max_us"),
+	fprintf(out, "%-12s %-6s %7lld %-7s %10.1f %10lld %10lld %10lld %10.1f %10.1f\n",
+		name, text(loop, "policy"), number(loop, "max_us"),
+		json_is_true(json_object_get(loop, "crowded")) ? "yes" : "no",
 		(double)number(loop, "window_ns") / 1e3, number(loop, "polls"),
 		number(loop, "found"), number(loop, "sleeps"),
 		(double)number(loop, "busy_us") / 1e3,
@@ -155,9 +156,9 @@ static void print_threads(FILE *out, json_t *iommu, json_t *threads)
 	char name[32];
 	size_t i;
 
-	fprintf(out, "\n%-12s %-6s %7s %10s %10s %10s %10s %10s %10s\n", "thread",
-		"policy", "max us", "window us", "polls", "found", "sleeps", "busy ms",
-		"watched ms");
+	fprintf(out, "\n%-12s %-6s %7s %-7s %10s %10s %10s %10s %10s %10s\n", "thread",
+		"policy", "max us", "crowded", "window us", "polls", "found", "sleeps",
+		"busy ms", "watched ms");
 	print_loop(out, "iommu", json_object_get(iommu, "poll"));
 	for (i = 0; i < json_array_size(threads); i++) {
 		snprintf(name, sizeof(name), "endpoints-%zu", i);

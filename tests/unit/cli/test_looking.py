@@ -87,10 +87,13 @@ class Running:
 
 
 class Slow(threading.Thread):
-    """A daemon that takes its time for an answer; `asked` is set while it does."""
+    """A daemon that takes its time for an answer, or not; `asked` is set while it does."""
 
-    def __init__(self, path):
+    def __init__(self, path, waits=True, **more):
         super().__init__(daemon=True)
+        self.waits = waits
+        self.result = {"uptime_ms": 1000, "iommu": {}, "endpoints": [
+            {"id": "tape", "type": "blk", "counters": {}}], **more}
         self.listener = socket.socket(socket.AF_UNIX)
         self.listener.bind(path)
         self.listener.listen()
@@ -102,12 +105,12 @@ class Slow(threading.Thread):
             client = self.listener.accept()[0]
             for _ in client.makefile():
                 self.asked.set()
-                self.answer.wait(30)
-                self.answer.clear()
+                if self.waits:
+                    self.answer.wait(30)
+                    self.answer.clear()
                 try:
-                    client.sendall(json.dumps({"ok": True, "result": {
-                        "uptime_ms": 1000, "iommu": {}, "endpoints": [
-                            {"id": "tape", "type": "blk", "counters": {}}]}}).encode() + b"\n")
+                    client.sendall(json.dumps({"ok": True, "result": self.result}).encode() +
+                                   b"\n")
                 except OSError:
                     break
 
@@ -160,6 +163,27 @@ def slow(folder):
     daemon.answer.set()
 
 
+def threads(folder):
+    """Their table: a column for each word of its head."""
+    loops = [{"policy": "auto", "max_us": 50, "crowded": crowded, "window_ns": 1500, "polls": 3,
+              "found": 2, "sleeps": 1, "busy_us": 4000, "watched_us": 7000}
+             for crowded in (True, False)]
+    Slow(folder + "/threads.sock", waits=False, threads=loops)
+    done = viommu("stat", "--control", folder + "/threads.sock")
+    lines = done.stdout.splitlines()
+    at = next((i for i, line in enumerate(lines) if line.startswith("thread ")), None)
+    check("stat has threads", at is not None, done)
+    if at is None:
+        return
+    check("a thread that is crowded", lines[at + 2].split() == [
+        "endpoints-0", "auto", "50", "yes", "1.5", "3", "2", "1", "4.0", "7.0"], lines[at + 2])
+    check("one that is not", lines[at + 3].split()[:4] == ["endpoints-1", "auto", "50", "no"],
+          lines[at + 3])
+    ends = {len(line) for line in lines[at:at + 4]}
+    check("they line up", len(ends) == 1 and lines[at].find("crowded") == lines[at + 2].find("yes"),
+          lines[at:at + 4])
+
+
 def ctrl_c(control):
     for args, sign in ((["top", "--batch"], b"dmatest"), (["stat", "--watch"], b"dmatest"),
                        (["stat", "--interval", "0.1"], b"dmatest"),
@@ -207,6 +231,7 @@ def come_and_go(control):
 usage()
 with tempfile.TemporaryDirectory(prefix="viommu-test-") as folder:
     slow(folder)
+    threads(folder)
     control = folder + "/control.sock"
     with subprocess.Popen(
             [VIOMMUD, "--no-seccomp", "--socket-dir", folder, "--control", control, "--endpoint",
