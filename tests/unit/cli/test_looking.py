@@ -86,8 +86,9 @@ class Running:
         check(f"{name}: says nothing", not said, said)
 
 
-class Slow(threading.Thread):
-    """A daemon that takes its time for an answer, or not; `asked` is set while it does."""
+class Fake(threading.Thread):
+    """A daemon that answers what it is told to, when it is told to: `asked` is set while a
+    client waits for `answer`. waits=False: at once."""
 
     def __init__(self, path, waits=True, **more):
         super().__init__(daemon=True)
@@ -143,7 +144,7 @@ def usage():
 
 def slow(folder):
     path = folder + "/slow.sock"
-    daemon = Slow(path)
+    daemon = Fake(path)
     top = Running("top", "--control", path, "--delay", "0.1", size=(24, 80))
     daemon.asked.wait(30)
     daemon.answer.set()
@@ -168,7 +169,7 @@ def threads(folder):
     loops = [{"policy": "auto", "max_us": 50, "crowded": crowded, "window_ns": 1500, "polls": 3,
               "found": 2, "sleeps": 1, "busy_us": 4000, "watched_us": 7000}
              for crowded in (True, False)]
-    Slow(folder + "/threads.sock", waits=False, threads=loops)
+    Fake(folder + "/threads.sock", waits=False, threads=loops)
     done = viommu("stat", "--control", folder + "/threads.sock")
     lines = done.stdout.splitlines()
     at = next((i for i, line in enumerate(lines) if line.startswith("thread ")), None)
